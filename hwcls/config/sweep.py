@@ -153,6 +153,14 @@ class PausingRule(StoppingRule, Protocol):
         """A trial continues, or has ended in another way: it does not wait any more."""
         ...
 
+    def end(self, key: str) -> None:
+        """A trial is trained to its end."""
+        ...
+
+    def fail(self, key: str) -> None:
+        """A trial failed: it takes no part in the race any more."""
+        ...
+
     def waits(self, key: str) -> bool:
         """Whether a trial waits, be it out or not."""
         ...

@@ -20,7 +20,7 @@ from hwcls.format import format_count, format_duration
 from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.results.best.folder import update_best
-from hwcls.results.confirm.search_end import starts_no_more
+from hwcls.results.confirm.search_end import count_tried, starts_no_more
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import (
     Machine,
@@ -287,15 +287,15 @@ class _Start:
         from hwcls.sweep.run.reconcile import end_paused
         from hwcls.sweep.run.trial_group import build_trainable
         from hwcls.sweep.run.tune import tune_run
+        from hwcls.sweep.search.searcher import count_untrainable
 
         environment.write_effective(self.folder.path, _decided(self.sweep, resources))
         restarts = self.sweep.config.max_restarts
         store = self.mirror.url if self.mirror else ""
         group = build_trainable(resources, driver_node_resource() if self.options.address else "", store)
-        if not search.finished:
-            if tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
-                return True
-            environment.write_budget_spent(self.folder.path, search.spending.spent)
+        if not search.finished and tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
+            return True
+        environment.write_search_end(self.folder.path, search.spending.spent, count_untrainable(search))
         callback.show_ended(end_paused(self.sweep, self.folder, search, last=True))
         if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
@@ -359,8 +359,10 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     ended = {number: trial.result() for number, trial in folder.trials().items()}
     if not ended or any(result is None for result in ended.values()):
         return False
-    counted, spent = ended.keys() - find_left_out(folder.path).keys(), environment.read_budget_spent(folder.path)
-    if not starts_no_more(len(counted), sweep.total, spent, sweep.config.budget):
+    left_out, spent = find_left_out(folder.path), environment.read_budget_spent(folder.path)
+    drawn = [result.parameters for number, result in ended.items() if result and number not in left_out]
+    tried = count_tried(sweep, drawn) + environment.read_untrainable(folder.path)
+    if not starts_no_more(tried, sweep.total, spent, sweep.config.budget):
         return False
     return not confirm_plan.is_incomplete(sweep, folder.path)
 

@@ -60,6 +60,7 @@ class EnvironmentShape(BaseModel):
     started: str = ""
     restarts: list[str] = []
     budget_spent: float = 0.0
+    untrainable: int = 0
 
 
 class ResultShape(BaseModel):

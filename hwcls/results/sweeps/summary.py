@@ -13,7 +13,7 @@ from hwcls.reading import UnreadableFile, read_json, read_or_none
 from hwcls.results.answer import describe_briefly
 from hwcls.results.confirm.missing import find_missing
 from hwcls.results.confirm.plan import confirm_config, plan_confirm
-from hwcls.results.confirm.search_end import has_all_trials, read_limits
+from hwcls.results.confirm.search_end import has_all_trials, read_limits, untrainable
 from hwcls.results.load import SweepResults, TrialResult, load_outcomes, mark_running
 from hwcls.results.sweeps.find import last_written
 from hwcls.tracking.folders import SweepFolder, is_in_use
@@ -28,7 +28,10 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True)
 class Progress:
-    """Trials that have ended and trials in all, the same of confirm runs, and how many of both failed."""
+    """Trials that have ended and trials in all, the same of confirm runs, and how many of both failed.
+
+    A trial whose settings cannot be trained has ended, without a run that failed.
+    """
 
     trials: int = 0
     total: int | None = None  # None: a time budget ends the search
@@ -109,7 +112,7 @@ def _progress(sweep: SweepResults) -> Progress:
     confirm = sum(one.run.ended for one in sweep.confirm)
     runs = [*sweep.trials, *(one.run for one in sweep.confirm)]
     return Progress(
-        trials=sum(trial.ended for trial in sweep.trials),
+        trials=sum(trial.ended for trial in sweep.trials) + untrainable(sweep),
         total=read_limits(sweep)[0],
         confirm=confirm,
         confirm_total=max(planned, confirm) or None,  # seeds may have been added to those in the file

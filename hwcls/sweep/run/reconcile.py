@@ -42,9 +42,13 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
     for number in [number for number in trials if LEFT_OUT in known[number].user_attrs]:
         _end_left_out(sweep, trials.pop(number))
     labels = {number: sweep.alternative_label(known[number].params) for number in trials}
+    results = {number: trial.result() for number, trial in trials.items()}
     stopped = {n: _replay(scheduler, labels[n], n, trial, sweep.config.metric) for n, trial in trials.items()}
+    for number, result in results.items():
+        if scheduler and (result.status if result else STATUSES.get(known[number].state.name)) == "failed":
+            scheduler.fail(labels[number], f"trials/{number}")
     for number, trial in trials.items():  # where trials pause, it takes all races to know which ones are out
-        result = trial.result()
+        result = results[number]
         if result is None:
             status = STATUSES.get(known[number].state.name)
             if status is None and _has_weights(trial, sweep.config.metric, sweep.config.keep):

@@ -26,7 +26,7 @@ class FiniteSpace:
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        self.grid, self.open = sweep.grid or [], deque[dict[str, Any]]()
+        self.grid, self.open = sweep.grid or [], deque[dict[str, Any]]()  # open: the points that no trial has
         self.points: dict[str | None, dict[Key, dict[str, Any]]] = {}
         self.counts, self.counted = Counter[Key](), 0  # how often each was tried, by so many trials
         for label, trials, size in () if sweep.grid is not None else sweep.sizes:
@@ -55,12 +55,10 @@ class FiniteSpace:
         points = self.points[label]
         return points[min(points, key=self.counts.__getitem__)]
 
-    def next_of_grid(self, tried: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """The next point of the grid that no trial has; `tried`: the settings of all so far, read by the first call."""
-        if not self.open:
-            known = set(map(_key, tried))
-            self.open.extend(point for point in self.grid if _key(point) not in known)
-        return self.open.popleft()
+    def begin_grid(self, tried: Iterable[Mapping[str, Any]]) -> None:
+        """Leave the points of the grid open that no trial has; `tried`: the settings of all of earlier starts."""
+        known = set(map(_key, tried))
+        self.open.extend(point for point in self.grid if _key(point) not in known)
 
 
 def _key(settings: Mapping[str, Any]) -> Key:

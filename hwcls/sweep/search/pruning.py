@@ -76,6 +76,8 @@ class FairScheduler(FifoScheduler):
         self.seen[key] = report.epoch
         if report.done:
             self.complete.add(label)
+            if self.config.pauses:
+                cast(PausingRule, race).end(key)
         return race.stops(key, report.epoch, report.value, report.best)
 
     def _race(self, label: str | None, key: str) -> StoppingRule:
@@ -120,6 +122,11 @@ class FairScheduler(FifoScheduler):
         self.pausing.discard(key)
         if self.config.pauses:
             cast(PausingRule, self._race(label, key)).leave(key)
+
+    def fail(self, label: str | None, key: str) -> None:
+        """A trial failed: where trials pause, another one may go on in its place."""
+        if self.config.pauses:
+            cast(PausingRule, self._race(label, key)).fail(key)
 
     def out(self) -> list[str]:
         """The paused trials that cannot go on any more."""

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 from ray.tune.search import Searcher
 
-from hwcls.config.sweep import SearchMethod
 from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
@@ -24,8 +23,9 @@ from hwcls.sweep.search.study.open import build_sampler, open_study
 from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.search.warm_start import warm_start
+from hwcls.sweep.storage.environment import read_budget_spent
 from hwcls.sweep.storage.journal_format import BORROWED, LEFT_OUT
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 
 
@@ -76,11 +76,8 @@ class FairSearch(UnsavedSearcher):
         running = (trial for trial in known if trial.state == TrialState.RUNNING)
         self._unfinished = {trial.number - self.offset: trial for trial in running}  # and do not wait
         self.count = len(known) - self.pinned  # trials that were ever asked for
+        self.finite.begin_grid(map(drawn_or_pinned, known))
         self.spending = _spent_before(sweep, folder, known, resources.concurrent)
-
-    @property
-    def method(self) -> SearchMethod:
-        return self.sweep.config.search
 
     @property
     def total(self) -> int | None:
@@ -95,8 +92,11 @@ class FairSearch(UnsavedSearcher):
     @property
     def _is_over(self) -> bool:
         """Whether no new trial is to come."""
-        counted = self.spending.trials.total() - self.pinned
-        return self.spending.left == 0.0 or (self.total is not None and counted >= self.total)
+        if self.spending.left == 0.0:
+            return True
+        if self.sweep.grid is not None:  # not by the count: an excluded point may be there twice once it is included
+            return not self.finite.open and not self.pinned
+        return self.total is not None and self.spending.trials.total() - self.pinned >= self.total
 
     @property
     def _is_ending(self) -> bool:
@@ -109,7 +109,7 @@ class FairSearch(UnsavedSearcher):
         """The key of the paused trial that continues next."""
         running = {one.key: one.label for one in self.running.values()}
         late = self.spending.left == 0.0
-        return self.paused.next(running, self.spending.by_unit(), last=self._is_ending, late=late)
+        return self.paused.next(running, self.spending.charged(), last=self._is_ending, late=late)
 
     def _key(self, trial: Trial | FrozenTrial) -> str:
         return f"trials/{trial.number - self.offset}"
@@ -126,6 +126,7 @@ class FairSearch(UnsavedSearcher):
                 job = self.jobs.build(trial.number - self.offset, settings, self.journal.sync)
             except ValidationError:  # a combination that no corner of the space showed
                 self.study.tell(trial, state=TrialState.FAIL)
+                self.spending.end_trial(self.sweep.alternative_label(settings), self._key(trial))
                 continue
             self.running[trial_id] = Running(trial, self._key(trial), self.sweep.alternative_label(settings))
             return job.to_config()
@@ -159,31 +160,26 @@ class FairSearch(UnsavedSearcher):
             return
         settings: dict[str, Any] = {}
         if self.sweep.grid is not None:
-            settings = self.finite.next_of_grid(map(drawn_or_pinned, self.known_trials()))
+            settings = self.finite.open.popleft()
         else:
             if number < len(self.first):
                 settings = self.first[number]
             if self.sweep.alternatives and self.sweep.alternative_label(settings) is None:
                 settings = {**self._next_alternative(), **settings}
             if number >= len(self.first):
-                settings = self._next_point(settings)
+                settings |= self.finite.next(self.sweep.alternative_label(settings), self.known_trials)
         if settings:
             self.study.enqueue_trial(settings)
         self.spending.trials[self.sweep.alternative_label(settings)] += 1
 
     def _seed(self, number: int) -> None:
         """Have a trial drawn by its number, where the method does so, whatever crash came before."""
-        if self.method.seeded_by_trial:
+        if self.sweep.config.search.seeded_by_trial:
             self.study.sampler = build_sampler(self.sweep, self.study, self.sweep.config.seed * 100_003 + number)
-
-    def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """`settings`, with all others where the alternative has fewer points than trials."""
-        label = self.sweep.alternative_label(settings)
-        return {**settings, **self.finite.next(label, self.known_trials)}
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""
-        label = self.sweep.shares.next(self.spending.by_unit())
+        label = self.sweep.shares.next(self.spending.charged())
         return next(dict(one.settings) for one in self.sweep.alternatives if one.label == label)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -202,12 +198,15 @@ class FairSearch(UnsavedSearcher):
         if running.key in self.paused and report is not None and not error:
             report_epoch(running.trial, report, self.sweep.config.metric)
             return
-        self.paused.leave(running.label, running.key)
+        self.spending.end_trial(running.label, running.key)
+        failed = error or report is None or report.failure is not None
+        self.paused.leave(running.label, running.key, failed=failed)
         self.paused.shown.pop(running.trial.number, None)
         end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
     def _count(self, running: Running, report: EpochReport) -> None:
-        self.spending.add_epoch(running.label, report.seconds)
+        if report.failure is None:  # the records have nothing of an epoch that failed
+            self.spending.add_epoch(running.label, running.key, report.seconds)
 
     def _leave(self, trial: FrozenTrial) -> None:
         self.paused.shown.pop(trial.number, None)
@@ -239,13 +238,32 @@ class FairSearch(UnsavedSearcher):
         return self.study.get_trials(deepcopy=False)[self.offset :]
 
 
+def count_untrainable(search: FairSearch) -> int:
+    """How many trials count that have no folder, as their settings are a combination that cannot be trained."""
+    folders = search.folder.trials()
+    known = (trial for number, trial in enumerate(search.known_trials()) if number not in folders)
+    return sum(trial.state == TrialState.FAIL and LEFT_OUT not in trial.user_attrs for trial in known)
+
+
 def _spent_before(sweep: Sweep, opened: SweepFolder, known: list[FrozenTrial], concurrent: int) -> Spending:
     """What the trials of earlier starts had."""
     spending = Spending(sweep.config.budget, concurrent)
     labels = [sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
     spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
-    for number, folder in opened.trials().items():
+    folders = opened.trials()
+    for number, folder in folders.items():
         label = labels[number] if number < len(labels) else None
         counts = number >= len(known) or LEFT_OUT not in known[number].user_attrs
-        spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()), counts=counts)
+        seconds = (line.get("seconds") or 0.0 for line in folder.records())
+        spending.add_earlier(label, f"trials/{number}", seconds, counts=counts)
+    for number, trial in enumerate(known):
+        key, left_out = f"trials/{number}", LEFT_OUT in trial.user_attrs
+        if key not in spending.begun and not left_out and _has_ended(trial, folders.get(number)):
+            spending.end_trial(labels[number], key)
+    spending.before = max(spending.before, read_budget_spent(opened.path))  # which counts more than epochs
     return spending
+
+
+def _has_ended(trial: FrozenTrial, folder: TrialFolder | None) -> bool:
+    """Whether a trial has ended in the study or, before a crash, in the records alone."""
+    return trial.state.is_finished() or (folder is not None and folder.result() is not None)

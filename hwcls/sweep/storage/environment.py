@@ -50,9 +50,10 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
     )
 
 
-def write_budget_spent(path: Path, seconds: float) -> None:
-    """Record how much of the time budget the search has used when it ended."""
-    files.write_json(path / "environment.json", {**_read_environment(path), "budget_spent": round(seconds, 1)})
+def write_search_end(path: Path, seconds: float, untrainable: int) -> None:
+    """Record the time that the search has used when it ended, and its trials that could not be trained at all."""
+    found = {"budget_spent": round(seconds, 1), "untrainable": untrainable}
+    files.write_json(path / "environment.json", {**_read_environment(path), **found})
 
 
 def write_effective(path: Path, values: Mapping[str, Any]) -> None:
@@ -91,8 +92,13 @@ def write_features(path: Path, found: Sequence[Mapping[str, Any]], seconds: floa
 
 
 def read_budget_spent(path: Path) -> float:
-    """The seconds that `write_budget_spent` recorded, 0 before."""
+    """The seconds that `write_search_end` recorded, 0 before."""
     return float(_read_environment(path).get("budget_spent", 0.0))
+
+
+def read_untrainable(path: Path) -> int:
+    """The trials that could not be trained, as `write_search_end` recorded them, 0 before."""
+    return int(_read_environment(path).get("untrainable", 0))
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:

@@ -38,9 +38,9 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
         UserError: It holds another file's results, another process works in it, or it cannot be written.
     """
     check_folder(path, settings)
-    if (path / "sweep.yaml").exists() and not _has_trials(path):
-        (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
     with locked(path):
+        if (path / "sweep.yaml").exists() and not _has_trials(path):
+            (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
         old = _read_settings(path) if _has_trials(path) else {}
         change = check_change(path, old, settings) if old else None
         try:

@@ -77,14 +77,14 @@ def test_what_makes_the_bound_grow(tiny):
 
 
 def test_paused_trials_keep_a_checkpoint(tiny):
-    """Of 18 trials of each alternative, and 9 epochs, 6 wait at each of the two rungs at most."""
+    """Of 60 trials of each alternative, and 9 epochs, 54 may wait until six are at their end."""
     stopping, promotion = ({"type": "asha", "rule": rule} for rule in ("stopping", "promotion"))
-    more = {"run_cap": 36, "parameters": {"epochs": 9}}
+    more = {"run_cap": 120, "parameters": {"epochs": 9}}
     plain, paused = (of(tiny(early_terminate=early, **more)) for early in (stopping, promotion))
     assert (paused.trials, paused.each) == (plain.trials, plain.each)
     timed = {"run_cap": None, "budget": 60, "parameters": {"epochs": 9}}
     each = [of(tiny(early_terminate=early, **timed)).each for early in (stopping, promotion)]
-    assert paused.running - plain.running == 2 * (6 + 6) * (each[1] - each[0]) > 0  # of a trial in any number of them
+    assert paused.running - plain.running == 2 * 54 * (each[1] - each[0]) > 0  # of a trial in any number of them
 
 
 def test_a_time_budget_bounds_each_trial_alone(tiny):

@@ -35,11 +35,13 @@ def least(monkeypatch):
     monkeypatch.setattr(f"{module}.LEAST", 3)
 
 
-def race(values, rungs=(1, 3, 9), eta=3, trials=None):
-    """A race in which trials 0, 1, ... have come to the first rung with these values."""
+def race(values, rungs=(1, 3, 9), eta=3, trials=None, complete=0):
+    """A race in which trials 0, 1, ... have come to the first rung with these values, and others to their end."""
     found = Promotion(rungs, "max", eta)
     if trials is not None:
         found.expect(trials)
+    for number in range(complete):
+        found.end(f"complete {number}")
     for number, value in enumerate(values):
         found.stops(str(number), rungs[0], value, value)
     return found
@@ -105,18 +107,50 @@ def test_after_a_restart_each_that_stands_at_a_rung_waits():
 
 
 def test_one_that_cannot_go_on_any_more_is_out(least):
-    found = race([0.9, 0.8, 0.7, 0.6], trials=9)  # 3 of 9 go on from the first rung, and LEAST from each
+    found = race([0.9, 0.8, 0.7, 0.6], trials=9, complete=3)  # 3 of 9 go on from the first rung, and LEAST from each
     assert found.out() == ["3"]
     found.stops("4", 1, 0.1, 0.1)
     assert found.out() == ["4", "3"]
-    assert race([0.9, 0.8, 0.7, 0.6]).out() == []  # nobody knows how many come
+    assert race([0.9, 0.8, 0.7, 0.6], complete=3).out() == []  # nobody knows how many come
+    early = race([0.9, 0.8, 0.7, 0.6], trials=9, complete=2)
+    assert (early.out(), early.is_out("3")) == ([], False)  # those ahead of it may fail
+    early.end("0")
+    assert (early.out(), early.is_out("3")) == (["3"], True)
+
+
+def test_one_that_fails_gives_its_place_to_the_next(least):
+    found = race([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], trials=9)
+    gone = []
+    while (key := found.promotable(last=True, lowest=1)) is not None:
+        found.leave(key)
+        gone.append(key)
+    assert gone == ["0", "1", "2"]
+    found.stops("0", 3, 0.9, 0.9)
+    found.fail("0")
+    found.fail("3")  # one that waits
+    found.fail("9")  # one that never came
+    assert [found.promotable(last=True, lowest=1) for _ in range(2)] == ["4", "4"]
+    assert not found.waits("0")
+    found.leave("4")
+    assert found.promotable(last=True, lowest=1) is None
+
+
+def test_failed_ones_do_not_lower_how_many_are_trained_to_their_end():
+    found = race([1 - 0.1 * number for number in range(8)], trials=8)
+    for key in ("0", "1"):
+        found.fail(key)
+    gone = 0
+    while (key := found.promotable(last=True, lowest=1)) is not None:
+        found.leave(key)
+        gone += 1
+    assert gone == LEAST == 6
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_one_that_is_out_would_go_on(seed):
     chance = random.Random(seed)
     values = [chance.random() for _ in range(30)]
-    bounded, free = race([], trials=30), race([])
+    bounded, free = race([], trials=30, complete=LEAST), race([])
     out = set()
     for number, value in enumerate(values):
         for found in (bounded, free):
@@ -164,9 +198,13 @@ def test_the_epochs_that_it_takes(least, trials, epochs):
 
 
 class Driver:
-    """A sweep without Tune: virtual workers, records on disk; it can be killed after any event."""
+    """A sweep without Tune: virtual workers, records on disk; it can be killed after any event.
 
-    def __init__(self, sweep, path, workers=3):
+    `failing`: the trials that fail in their second epoch.
+    """
+
+    def __init__(self, sweep, path, workers=3, failing=()):
+        self.failing = failing
         self.sweep, self.folder, self.workers = sweep, SweepFolder(path), workers
         self.search = FairSearch(sweep, self.folder, Resources(1, 1, 0.0, workers), {})
         self.scheduler = build_scheduler(sweep)
@@ -203,6 +241,11 @@ class Driver:
         self.now, number, job, epoch = heapq.heappop(self.running)
         folder = self.folder.trial(int(job.key.rpartition("/")[2]))
         epoch += 1
+        if job.key in self.failing and epoch == 2:
+            self.search.on_trial_complete(str(number), error=True)
+            folder.write_result(build_result(folder, self.sweep.config.metric, "failed", job.label, {}))
+            end_paused(self.sweep, self.folder, self.search)
+            return
         folder.append({"epoch": epoch, "val/accuracy": value(job.key, epoch), "seconds": 1.0})
         report = EpochReport(epoch, EPOCHS, value(job.key, epoch), value(job.key, epoch), seconds=1.0)
         stopped = self.scheduler.stops(job.label, job.key, report)
@@ -241,10 +284,10 @@ def value(key, epoch):
 def driver(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("hwcls.sweep.run.reconcile._has_weights", lambda *arguments: True)
 
-    def build(**changes):
+    def build(failing=(), **changes):
         settings = {"run_cap": 16, "early_terminate": PROMOTION, "compare": None, "method": "random"}
         settings |= {"keep": "best", "parameters": {"epochs": EPOCHS}, **changes}
-        return Driver(tiny(**settings), tmp_path / "out")
+        return Driver(tiny(**settings), tmp_path / "out", failing=failing)
 
     return build
 
@@ -289,6 +332,22 @@ def test_a_killed_driver_resumes_with_what_is_paused(driver, events):
         assert lines == list(range(1, len(lines) + 1))
 
 
+@pytest.mark.parametrize("events", [10**6, 8, 20, 30, 45, 60])
+def test_where_the_best_fail_as_many_others_are_trained_to_their_end(driver, events):
+    best = sorted(range(24), key=lambda number: -value(f"trials/{number}", 1))
+    changes = {"run_cap": 24, "failing": {f"trials/{number}" for number in best[:8]}}
+    before = driver(**changes).run(events)
+    again = driver(**changes)
+    races = [next(iter(one.scheduler.races.values())) for one in (before, again)]
+    orders = [{epoch: rung.order for epoch, rung in one.rungs.items()} for one in races]
+    assert orders[0] == orders[1]
+    assert races[0].complete == races[1].complete
+    found = Counter(again.run().status().values())
+    assert found["failed"] == 8
+    assert found["complete"] >= LEAST
+    assert found.total() == 24
+
+
 def test_without_its_weights_a_paused_trial_resumes_at_once(driver, monkeypatch):
     before = driver().run(9)
     assert before.search.paused
@@ -311,6 +370,8 @@ def test_a_trial_is_paused_once_tune_has_saved_and_released_it(driver):
     assert not scheduler.paused
     for trial, report in zip(trials[1:], reports[1:], strict=True):  # better ones: trial 0 is out
         scheduler.on_trial_result(None, trial, report)
+    for number in range(3, 9):
+        scheduler.stops(None, f"trials/{number}", EpochReport(EPOCHS, EPOCHS, 0.9, 0.9))
     assert (scheduler.out(), scheduler.promotable({}, last=True)) == ([], {})
     scheduler.on_trial_complete(None, trials[0], reports[0])
     assert not scheduler.paused
@@ -474,7 +535,7 @@ def test_one_that_a_user_stops_among_many_ends_in_its_turn(driver):
 
 
 def test_whether_one_is_out_needs_no_list_of_them(least):
-    found = race([0.9, 0.8, 0.7, 0.6, 0.5, 0.95], trials=9)
+    found = race([0.9, 0.8, 0.7, 0.6, 0.5, 0.95], trials=9, complete=3)
     assert {key for key in found.waiting if found.is_out(key)} == set(found.out()) == {"2", "3", "4"}
 
 

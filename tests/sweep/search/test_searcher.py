@@ -2,20 +2,27 @@
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from hwcls.results.sweeps.summary import summarize_sweep
+from hwcls.sweep import driver
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.preflight.validate import Options
 from hwcls.sweep.run.reconcile import reconcile
 from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
-from hwcls.sweep.search.searcher import FairSearch
+from hwcls.sweep.search.searcher import FairSearch, count_untrainable
+from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
+from hwcls.sweep.storage.environment import write_search_end
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
+from tests.sweep.changing import begin
 
 ONE = Resources(1, 1, 0.0, 1)
 
@@ -173,6 +180,26 @@ def test_grid_runs_every_point_once(search):
     assert sorted(map(str, params)) == sorted(map(str, search(**changes).sweep.grid))
 
 
+def test_a_grid_ends_when_every_point_was_tried(tiny, tmp_path):
+    """One that was excluded, tried again and included again is there twice."""
+    rates = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
+    parameters = {"model": "mlp", "optimizer": {"name": "adam", "lr": {"values": rates}}}
+    sweep = tiny(method="grid", run_cap=None, compare=None, parameters=parameters)
+    path, tried = tmp_path / sweep.config.name, []
+    tried += begin(sweep, tmp_path, trials=4)[2]
+    exclude_trials(path, [0], "a doubt")
+    tried += begin(sweep, tmp_path, trials=2)[2]
+    include_trials(path, [0])
+    assert summarize_sweep(path).state == "interrupted"
+    assert not driver._is_finished(sweep, SweepFolder(path))
+    search, _, jobs = begin(sweep, tmp_path)
+    tried += jobs
+    assert sorted(job.parameters["lr"] for job in tried) == [0.01, *rates]
+    assert search.finished
+    assert driver._is_finished(sweep, SweepFolder(path))
+    assert summarize_sweep(path).state == "finished"
+
+
 def test_first_settings_come_first(search):
     found = search(first=[{"model": "cnn", "optimizer.lr": 0.03}, {"optimizer.lr": 0.05}])
     jobs = drive(found)
@@ -209,6 +236,63 @@ def test_failing_trials_use_up_a_time_budget_too(search, monkeypatch):
         clock[0] += 1
         found.on_trial_complete(str(i), error=True)
     assert i == 10
+
+
+@pytest.mark.parametrize("share", ["epochs", "seconds"])
+def test_an_alternative_that_always_fails_gets_no_more_than_its_turn(search, share):
+    """A trial without an epoch counts as much as the mean of the others, also after a restart."""
+    found, labels = search(run_cap=20, share=share), Counter()
+    for i in range(20):
+        job = ask(found, str(i))
+        labels[job.label] += 1
+        if job.label == "cnn":
+            failure = result(0, None, seconds=0.1, failure="an error of the model's code")
+            found.on_trial_complete(str(i), None if i % 4 else failure, error=bool(i % 4))
+            continue
+        for epoch in (1, 2, 3):
+            found.folder.trial(i).append({"epoch": epoch, "val/accuracy": 0.5, "seconds": 10.0})
+            found.on_trial_result(str(i), result(epoch, 0.5, seconds=10.0))
+        found.on_trial_complete(str(i), result(3, 0.5, failure="the loss is not finite"))
+        if i in (7, 8):
+            before, found = found, search(run_cap=20, share=share)
+            assert found.spending.charged() == before.spending.charged()
+            assert found.spending.charged()[share]["cnn"] > 0
+    assert labels == {"mlp": 10, "cnn": 10}
+
+
+def test_a_trial_that_failed_in_the_records_alone_counts_too(search):
+    first = search(run_cap=8, share="seconds")
+    ask(first, "0"), ask(first, "1")
+    first.folder.trial(1).write_result(Result("failed", None, "cnn", {}, 0.0))  # killed before the study knew
+    assert search(run_cap=8, share="seconds").spending.charged()["seconds"] == {"cnn": 1.0}
+
+
+def test_a_time_budget_that_was_used_up_stays_so(search, tmp_path):
+    """Builds and failed trials took time that no epoch has on record."""
+    drive(search(run_cap=None, budget=100), trials=2)
+    write_search_end(tmp_path / "out", 100.4, 0)
+    again = search(run_cap=None, budget=100)
+    assert again.finished
+    assert ask(again, "x") == Searcher.FINISHED
+    assert search(run_cap=None, budget=200).spending.before == 100.4
+
+
+@pytest.mark.parametrize("method", ["random", "tpe", "auto", "grid"])
+def test_a_sweep_with_a_combination_that_cannot_be_trained_is_finished(tiny, tmp_path, monkeypatch, method):
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": {"values": [0.9, 0.0]}, "nesterov": {"values": [False, True]}}
+    cap = None if method == "grid" else 12
+    sweep = tiny(method=method, run_cap=cap, parameters={"optimizer": optimizer})
+    jobs = begin(sweep, tmp_path)[2]
+    again = begin(sweep, tmp_path)
+    assert (again[0].finished, again[2]) == (True, [])  # as in a folder of a version that did not record them
+    assert 0 < count_untrainable(again[0]) == sweep.total - len(jobs)
+    folder = SweepFolder(tmp_path / sweep.config.name)
+    start = driver._Start(sweep, Options(results=tmp_path), folder, None, None, None)
+    monkeypatch.setattr("hwcls.sweep.run.confirm_run.run", lambda *arguments: False)
+    assert not start._train(again[0], None, SimpleNamespace(show_ended=list), ONE)
+    assert driver._is_finished(sweep, folder)
+    found = summarize_sweep(folder.path)
+    assert (found.state, found.progress.trials, found.progress.total) == ("finished", sweep.total, sweep.total)
 
 
 def test_a_combination_that_cannot_be_built_is_a_failed_trial(search):

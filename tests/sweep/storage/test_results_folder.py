@@ -98,6 +98,16 @@ def test_a_start_that_failed_leaves_nothing_and_binds_nothing(tiny, tmp_path):
         pass
 
 
+def test_a_start_that_comes_too_late_leaves_the_study_of_the_other(tiny, tmp_path, monkeypatch):
+    """The other one took the lock after this one had looked."""
+    monkeypatch.setattr("hwcls.sweep.storage.results_folder.is_in_use", lambda path: False)
+    with open_sweep(tiny(), tmp_path) as folder:
+        (folder.path / "study.journal").write_text("of the other\n")
+        with pytest.raises(UserError, match="another command works in this folder"), open_sweep(tiny(), tmp_path):
+            pass
+        assert (folder.path / "study.journal").read_text() == "of the other\n"
+
+
 def test_what_was_still_being_prepared_is_no_foreign_folder(tiny, tmp_path):
     with pytest.raises(UserError, match="no cluster"), open_sweep(tiny(), tmp_path):
         raise UserError("no cluster")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, StoppingRule
-from hwcls.sweep.search.stopping.promotion import Promotion, expected_epochs, going_on
+from hwcls.sweep.search.stopping.promotion import LEAST, Promotion, expected_epochs, going_on
 
 RULE: Literal["promotion", "stopping"] = "promotion"  # where the file leaves it open
 
@@ -59,8 +59,9 @@ class Asha(EarlyStopping):
         return expected_epochs(self.rungs(first, epochs), epochs, self.eta, trials) if self.pauses else None
 
     def most_paused(self, first: int, epochs: int, trials: int) -> int:
-        places = range(1, len(self.rungs(first, epochs)) + 1) if self.pauses else ()
-        return min(trials, sum(going_on(trials, self.eta, place) for place in places))
+        rungs = len(self.rungs(first, epochs)) if self.pauses else 0
+        waiting = sum(going_on(trials, self.eta, place) for place in range(1, rungs + 1))
+        return min(trials, max(waiting, LEAST * self.eta**rungs)) if rungs else 0  # all, until LEAST are at their end
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,12 @@ class PausedTrials:
         rounds = -(-len(self.sweep.shares.labels or ("all",)) // concurrent)
         return min(rounds * self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 2)
 
-    def leave(self, label: str | None, key: str) -> None:
-        """A trial continues, or has ended."""
+    def leave(self, label: str | None, key: str, *, failed: bool = False) -> None:
+        """A trial continues, or has ended; where it failed, another one may go on in its place."""
         if self.scheduler:
             self.scheduler.leave(label, key)
+        if self.scheduler and failed:
+            self.scheduler.fail(label, key)
 
     def next(
         self, running: Mapping[str, str | None], had: Mapping[Unit, Had], *, last: bool, late: bool = False
@@ -102,7 +104,7 @@ class PausedTrials:
 
         Args:
             running: The trials that run, and their alternatives.
-            had: What each alternative has had, as Shares takes it.
+            had: What each alternative is charged, as Shares takes it.
             last: Whether no new trials are to come.
             late: Whether the time budget is used up: only an alternative that would have no complete trial continues.
         """

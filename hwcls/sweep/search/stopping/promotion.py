@@ -15,7 +15,8 @@ class Rung:
     """The trials that came to a rung, and those of them that wait there."""
 
     def __init__(self) -> None:
-        self.most = math.inf  # that ever go on from here
+        self.most = math.inf  # that ever go on from here, without those that fail
+        self.came = 0  # with those that have failed since
         self.places: dict[str, Place] = {}
         self.order: list[Place] = []
         self.queue: list[Place] = []
@@ -24,6 +25,13 @@ class Rung:
         """Take a trial with its best value so far; more is better."""
         self.places[key] = -value, len(key), key
         insort(self.order, self.places[key])
+        self.came += 1
+
+    def remove(self, key: str) -> None:
+        """A trial that has come, or has not, failed: the next one has its place."""
+        if key in self.places:
+            self.leave(key)
+            del self.order[self.rank(key)], self.places[key]
 
     def rank(self, key: str) -> int:
         """Of a trial that has come: 0 is the best."""
@@ -54,9 +62,9 @@ class Rung:
 class Promotion:
     """Of each rung the best 1/eta go on; the others wait, as more trials that come to it may let them go on.
 
-    When no more trials are to come, at least `fewest` go on from each rung. A trial that cannot be among those that go
-    on, however the rest of the search ends, is out. All of it follows from the records: a restart enters them in any
-    order.
+    When no more trials are to come, at least `fewest` go on from each rung. One that fails takes no place of a rung. A
+    trial that cannot be among those that go on is out once LEAST are at their end: before, those ahead of it may fail.
+    All of it follows from the records: a restart enters them in any order.
 
     Args:
         rungs: Epochs, in order.
@@ -68,6 +76,7 @@ class Promotion:
         self.eta, self.sign = eta, 1 if mode == "max" else -1
         self.rungs = {epoch: Rung() for epoch in rungs}
         self.waiting: dict[str, int] = {}  # the rung of each trial that waits
+        self.complete: set[str] = set()  # trials that are at their end
 
     def expect(self, trials: int) -> None:
         """At most so many trials come: of each rung no more go on than if all of them were compared at once."""
@@ -99,6 +108,17 @@ class Promotion:
         if (epoch := self.waiting.pop(key, None)) is not None:
             self.rungs[epoch].leave(key)
 
+    def end(self, key: str) -> None:
+        """As PausingRule has it: the trial is trained to its end."""
+        self.complete.add(key)
+
+    def fail(self, key: str) -> None:
+        """As PausingRule has it: the trial leaves all rungs, so that another one goes on in its place."""
+        self.leave(key)
+        self.complete.discard(key)
+        for rung in self.rungs.values():
+            rung.remove(key)
+
     def promotable(self, *, last: bool, lowest: float) -> str | None:
         """The trial to go on with: the best one of the highest rung from which one may; None: there is none.
 
@@ -107,7 +127,7 @@ class Promotion:
             lowest: The lowest epoch at which a trial of this race is that runs now; infinite where none does.
         """
         found, settled = None, last
-        least = fewest(len(next(iter(self.rungs.values())).order)) if self.rungs else 0
+        least = fewest(next(iter(self.rungs.values())).came) if self.rungs else 0
         for epoch, rung in self.rungs.items():
             settled = settled and lowest >= epoch  # nothing comes to this rung any more
             share = len(rung.order) // self.eta
@@ -121,12 +141,14 @@ class Promotion:
 
     def out(self) -> list[str]:
         """The trials that wait and cannot go on any more: the last of each queue."""
+        if len(self.complete) < LEAST:
+            return []
         return [key for rung in self.rungs.values() for key in rung.last()]
 
     def is_out(self, key: str) -> bool:
         """Whether a trial that waits is one of `out`: without a look at the others."""
         rung = self.rungs[self.waiting[key]]
-        return rung.rank(key) >= rung.most
+        return len(self.complete) >= LEAST and rung.rank(key) >= rung.most
 
 
 def fewest(trials: int) -> int:
