@@ -219,7 +219,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
         ("show digits --set clases=3", "data.clases: unknown key 'clases' — did you mean 'classes'"),
         ("show digits --set classes.a=1", "data.classes: "),
         ("show digits --set val=2", "data.val: "),
-        ("show digits --out digits.png/x.png", "digits.png: file exists"),
+        ("show digits --out digits.png/x.png", "digits.png: not a directory"),
         ("import ../x .", "'../x' cannot be a name"),
         ("import imagefolder .", "need a name of their own"),
         ("import my_set .", "nothing says the classes of the images; it holds 1 image in no folder — images lie in"),
