@@ -140,9 +140,9 @@ def bootstrap_mean(
     can_differ = 2 / (MAX_DRAWS + 1) * len(pairs) < next_alpha  # the smallest p that a further look could find
     differences = []
     for (i, j), gap, p in zip(pairs, gaps, p_values, strict=True):
-        mean, differs = means[i] - means[j], p < alpha
+        mean, differs, (low, high) = means[i] - means[j], p < alpha, interval(means[i] - means[j], gap)
         more = None if differs or not can_differ else _more_seeds(tables[i], tables[j], next_alpha / len(pairs), most)
-        differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
+        differences.append(Difference(i, j, mean, max(-most, low), min(most, high), p, differs, more))
     return Comparison(level, len(by_image), tuple(seeds), look, alpha, tuple(estimates), tuple(differences))
 
 

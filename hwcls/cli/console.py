@@ -82,7 +82,7 @@ def _exit_usage(error: Any, ctx: Any) -> NoReturn:
     if extra := re.search(r"unexpected extra argument\S* \((.*)\)", text):
         _exit(_too_many(ctx, extra[1]), 2)
     found = re.fullmatch(r"Invalid value for '(?P<where>.*?)': (Value error, )?(?P<what>.*)", text)
-    where, what = (found["where"], found["what"]) if found else ("", text)
+    where, what = (found["where"].partition("'")[0], found["what"]) if found else ("", text)  # '--top' / '-k'
     remedy = f"see {ctx.command_path if ctx else 'hwcls'} --help"
     _exit(str(UserError(what[:1].lower() + what[1:].rstrip("."), where=where, remedy=remedy)), 2)
 

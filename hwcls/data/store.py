@@ -259,7 +259,7 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
         found: list[tuple[str, os.stat_result]] = []
     else:
         found = list(walk_files(place)) if place.is_dir() else [(place.name, place.stat())]
-    if spec.user_files:
+    if spec.user_files and place.is_dir():
         found = [(name, status) for name, status in found if _may_be_data(name, config.layout)]
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times

@@ -205,11 +205,15 @@ def read_data(folder: SweepFolder) -> Mapping[str, Any] | None:
 
 def _with_path(data: Mapping[str, Any] | None, folder: SweepFolder) -> Mapping[str, Any] | None:
     """data.json with the path of a user's own images, which earlier versions recorded with each trial alone."""
-    if data is None or all(_has_path(one) for one in (data, *data.get("others", ()))):
+    entries = [] if data is None else [data, *data.get("others", ())]
+    if data is None or all(map(_has_path, entries)):
         return data
     configs = (read_or_none(read_yaml, trial.path / "config.yaml") or {} for trial in folder.trials().values())
-    path = next((path for config in configs if (path := _mapping(config.get("data")).get("path"))), None)
-    first, *others = (one if _has_path(one) else {**one, "path": path} for one in (data, *data.get("others", ())))
+    paths = (path for config in configs if (path := _mapping(config.get("data")).get("path")))
+    known = dict.fromkeys(paths) if len(entries) > 1 else [next(paths, None)]
+    if len(known) != 1:  # of several folders it was not recorded which is whose
+        return data
+    first, *others = (one if _has_path(one) else {**one, "path": next(iter(known))} for one in entries)
     return {**first, "others": others} if others else first
 
 

@@ -46,6 +46,7 @@ def test_the_width_is_that_of_the_terminal(monkeypatch):
     [
         ("evaluate x --split foo", "--split: 'foo' is not one of 'val', 'test', 'train' — see hwcls evaluate --help"),
         ("serve --port 99999", "--port: input should be less than or equal to 65535 — see hwcls serve --help"),
+        ("predict --top 0 a b", "--top: input should be greater than or equal to 1 — see hwcls predict --help"),
         ("sweep", "missing argument 'file' — see hwcls sweep --help"),
         ("sweep --nonsense", "no such option: --nonsense — see hwcls sweep --help"),
         ("sweep a.yaml --set", "option '--set' requires an argument — see hwcls --help"),

@@ -405,6 +405,15 @@ def test_notes_beside_the_images_change_no_store(make: SimpleNamespace, tmp_path
         assert len(stores(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar.gz", "photos.tar.bz2", "photos.tar.xz"])
+def test_another_archive_of_the_same_name_changes_the_store(tmp_path: Path, name: str) -> None:
+    config = DataConfig(path=str(tmp_path / name))
+    (tmp_path / name).write_bytes(b"one")
+    before = data_key(config)
+    (tmp_path / name).write_bytes(b"another")
+    assert data_key(config) != before
+
+
 @pytest.mark.parametrize(("name", "layout"), DECIDE.items())
 def test_what_may_decide_pixels_or_labels_changes_the_store(
     make: SimpleNamespace, tmp_path: Path, name: str, layout: LayoutConfig | None

@@ -262,6 +262,8 @@ def test_training_images_in_test_are_counted(own):
     (photos / moved[0].split(",")[0]).unlink()
     (photos / "images.csv").write_text(table.replace(moved[0].replace(",train", ",test") + "\n", ""))
     assert "(2 new); 2 of these" in load_trained(out).changed_images("test")
+    (out / "splits_2.csv").write_text(table)  # the splits are searched: no table need be that of this trial
+    assert load_trained(out).changed_images("test") is None
 
 
 def test_a_run_with_a_cut_of_its_own_is_compared_with_the_table_of_its_sweep(own):

@@ -177,7 +177,7 @@ def test_the_path_of_own_images_is_that_of_the_trials_where_an_earlier_version_w
     sweep = results.sweep(tmp_path)
     own, known = {"name": "imagefolder", "classes": ["a"]}, {"name": "digits", "classes": ["0"]}
     files.write_json(tmp_path / "data.json", {**own, "others": [own, known]})
-    assert load_results(tmp_path).data["path"] is None  # no trial has begun
+    assert "path" not in load_results(tmp_path).data  # no trial has begun
     results.trial(sweep.trial(0), [0.5])
     (sweep.trial(0).path / "config.yaml").write_text("{")  # damaged: the next one is read
     results.trial(sweep.trial(1), [0.5])
@@ -185,6 +185,10 @@ def test_the_path_of_own_images_is_that_of_the_trials_where_an_earlier_version_w
     files.write_yaml(config, {**read_yaml(config), "data": {"name": "imagefolder", "path": "/photos"}})
     data = load_results(tmp_path).data
     assert (data["path"], [one.get("path") for one in data["others"]]) == ("/photos", ["/photos", None])
+    results.trial(sweep.trial(2), [0.5])
+    config = sweep.trial(2).path / "config.yaml"
+    files.write_yaml(config, {**read_yaml(config), "data": {"name": "imagefolder", "path": "/others"}})
+    assert "path" not in load_results(tmp_path).data  # which of them is whose?
     files.write_json(tmp_path / "data.json", own | {"path": "/elsewhere"})
     assert load_results(tmp_path).data["path"] == "/elsewhere"
 

@@ -60,7 +60,8 @@ def inspect(
         pictures["activations"] = out / "activations.png"
     if "reconstructions/input" in found:
         pictures["reconstructions"] = out / "reconstructions.png"
-    check_outside_data(out, trial_config(trial).data)
+    if pictures:
+        check_outside_data(out, trial_config(trial).data)
     check_overwrite(pictures.values(), overwrite)
     if "activations" in pictures:
         write_png(draw_activations(found["activation_image"], found["activations"]), pictures["activations"])

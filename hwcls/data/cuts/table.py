@@ -44,13 +44,14 @@ def describe_changes(config: DataConfig, images: ImageSet, folder: Path, split: 
         folder: Of a trial or a sweep.
 
     Returns:
-        None where it does not differ, and where the folder has no such tables, as of known data sets.
+        None where it does not differ, and where that is not known: the folder has no such table, as of known data
+        sets, or several, as of a sweep that searches the splits, which need not be those of every trial.
     """
-    recorded = [rows for path in sorted(folder.glob("splits*.csv")) if (rows := _read_rows(path))]
-    if not recorded or not _is_own(config):
+    recorded = list(folder.glob("splits*.csv"))
+    before = _read_rows(recorded[0]) if len(recorded) == 1 and _is_own(config) else {}
+    if not before:
         return None
     now = _parse_rows(split_table(config, images))
-    before = max(recorded, key=lambda rows: len(rows.items() & now.items()))
     has_own_cut = config.val_seed is not None or config.folds is not None  # a confirm run; the table is the search's
     parts = ("train", "val") if has_own_cut and split != "test" else (split,)
     old, new = ({name: row[0] for name, row in rows.items() if row[1] in parts} for rows in (before, now))

@@ -23,6 +23,7 @@ from hwcls.config.optim import (
     SchedulerConfig,
     SgdConfig,
 )
+from hwcls.errors import UserError
 
 KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 # what modules call class tokens and position embeddings; not all of timm's name them in `no_weight_decay()`
@@ -60,6 +61,9 @@ def restore_groups(
     sizes = [len(group["params"]) for group in state["param_groups"]]
     if sizes != [len(group["params"]) for group in optimizer.param_groups]:
         earlier = _sort(model, scales, _named_by_modules(model))
+        if len(earlier) != len(optimizer.param_groups):
+            what = "the checkpoint is of a version that decayed position embeddings"
+            raise UserError(what, where="checkpoint", remedy="train it again")
         for group, (_, _, weights) in zip(optimizer.param_groups, earlier, strict=True):
             group["params"] = weights
 

@@ -18,9 +18,10 @@ from hwcls.config.optim import (
     PlateauConfig,
     SgdConfig,
 )
+from hwcls.errors import UserError
 from hwcls.models.skip_init import skip_init
 from hwcls.models.timm import TimmConfig
-from hwcls.training.step.optim import Schedule, build_optimizer
+from hwcls.training.step.optim import Schedule, build_optimizer, restore_groups
 
 UP = MetricConfig(name="val/accuracy", goal="maximize")
 DOWN = MetricConfig(name="val/loss", goal="minimize")
@@ -299,3 +300,13 @@ print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_groups_of_an_earlier_version_that_are_fewer_are_an_error_of_one_line():
+    """Of a model that has neither norms nor biases: all of it was decayed."""
+    model = nn.Linear(2, 2, bias=False)
+    model.pos_embed = nn.Parameter(torch.ones(1, 2))
+    config = AdamWConfig(lr=0.1, weight_decay=0.1)
+    state = {"param_groups": [{"params": [0, 1]}]}
+    with pytest.raises(UserError, match="version that decayed position embeddings — train it again"):
+        restore_groups(build_optimizer(config, model), model, {}, state)
