@@ -123,7 +123,7 @@ def test_the_page_of_weights_has_every_dependency():
 
 def test_no_file_names_a_package_index_by_its_address():
     files = [*PAGES, *(ROOT / name for name in ("pyproject.toml", "constraints.txt", "Dockerfile"))]
-    assert [path for path in files if re.search(r"index-url\S*\s*\S*://", path.read_text("utf-8"))] == []
+    assert [path for path in files if re.search(r"index.url\S*\s*\S*://", path.read_text("utf-8"))] == []
 
 
 def test_the_install_page_has_every_extra_and_the_least_python():

@@ -157,11 +157,11 @@ _FOR_EACH_CHANNEL = Field(
 # of pixels from 0 to 1
 Mean = Literal["images"] | Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], _FOR_EACH_CHANNEL]
 Std = Literal["images"] | Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], _FOR_EACH_CHANNEL]
-# what models from scratch get, and what every model got before these keys could be chosen
 HOW_DECODED = {  # keys that change how an image is decoded or trained on, but neither which there are nor their splits
     *("augment", "batch_size", "label", "image_size", "resize", "channels"),
     *("interpolation", "crop_pct", "mean", "std"),
 }
+# what models from scratch get, and what every model got before these keys could be chosen
 PLAIN_INPUTS: dict[str, Any] = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": IMAGES, "std": IMAGES}
 
 

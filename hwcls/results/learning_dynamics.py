@@ -93,8 +93,7 @@ def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], Shar
 
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
-    """The runs of each alternative, in the order of `choose_representatives`: of a winner those on test, or else its
-    trial."""
+    """The runs of each alternative as `choose_representatives` has it: of a winner those on test, or else its trial."""
     reports, groups = score_confirmed(sweep), {}
     for one in choose_representatives(sweep):
         own = reports.get(confirm_label(one.label))

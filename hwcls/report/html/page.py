@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcls import files
-from hwcls.escape import printable
+from hwcls.escape import printable, shell_word
 from hwcls.format import (
     format_cell,
     format_count,
@@ -307,11 +306,11 @@ def _folder_values(sweep: SweepResults) -> dict[str, Any]:
     ranked = sorted(sweep.ranked(), key=lambda trial: trial.number not in first)  # the winners first
     runs = read_run_urls(folder)
     return {
-        "commands": [f"hwcls train {shlex.quote(str(one.folder / 'config.yaml'))}" for one in ranked[:MAX_LISTED]],
+        "commands": [f"hwcls train {shell_word(one.folder / 'config.yaml')}" for one in ranked[:MAX_LISTED]],
         "more_commands": len(ranked[MAX_LISTED:]),
         "confirmed_first": len(first),
         "runs": dict(list(runs.items())[:MAX_LISTED]),
         "all_runs": len(runs),
         "problems": read_problems(folder),
-        "wandb": f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if offline else None,
+        "wandb": f"hwcls wandb sync {shell_word(sweep.folder)}" if offline else None,
     }

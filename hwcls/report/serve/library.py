@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import shlex
 import stat
 import threading
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.format import hide_credentials
 from hwcls.results.load import load_results, mark_running
 from hwcls.results.sweeps.find import find_sweeps, record_times
@@ -100,9 +100,9 @@ def _list_one(path: Path, summary: SweepSummary) -> ListedSweep:
     urls = _project_urls(path, _file_version(path / "wandb" / "cursor.jsonl"))
     servers = tuple(find_servers(SweepFolder(path)))
     logs, database = path / "tensorboard", path / "mlflow" / "mlflow.db"
-    commands = [f"tensorboard --logdir {shlex.quote(str(logs))}"] if logs.is_dir() else []
+    commands = [f"tensorboard --logdir {shell_word(logs)}"] if logs.is_dir() else []
     if database.is_file():
-        commands.append(f"uvx mlflow@3.17 server --backend-store-uri {shlex.quote(f'sqlite:///{database.absolute()}')}")
+        commands.append(f"uvx mlflow@3.17 server --backend-store-uri {shell_word(f'sqlite:///{database.absolute()}')}")
     return ListedSweep(summary, urls, servers, tuple(commands))
 
 

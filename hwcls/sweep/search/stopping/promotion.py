@@ -113,7 +113,7 @@ class Promotion:
         self.complete.add(key)
 
     def fail(self, key: str) -> None:
-        """As PausingRule has it: the trial leaves all rungs, so that another one goes on in its place."""
+        """As PausingRule has it: the trial leaves all rungs, so that another one continues in its place."""
         self.leave(key)
         self.complete.discard(key)
         for rung in self.rungs.values():
