@@ -35,7 +35,7 @@ AFTER = (20, 40, 80)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A search: its regret after each number of trials in AFTER, and the median seconds of an ask."""
+    """A search: its regret after each of the numbers of trials, and the median seconds of an ask."""
 
     problem: str
     contender: str
@@ -44,13 +44,13 @@ class Outcome:
     asking: float
 
 
-def play(problem_name: str, contender: str, seed: int, trials: int = AFTER[-1]) -> Outcome:
-    """Play one search."""
+def play(problem_name: str, contender: str, seed: int, after: Sequence[int] = AFTER) -> Outcome:
+    """Play one search of as many trials as the last of `after`, the numbers of trials of which to note the regret."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem, rng = PROBLEMS[problem_name](), np.random.default_rng([seed, 5])
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search = open_search(contender, problem, trials, seed, Path(folder))
+        search = open_search(contender, problem, after[-1], seed, Path(folder))
         running: list[tuple[float, int, Settings, float]] = []
         chosen: dict[str | None, tuple[float, list[float]]] = {}  # of each alternative: the best observed, true values
         regret, now, ended, asking = [], 0.0, 0, []
@@ -72,7 +72,7 @@ def play(problem_name: str, contender: str, seed: int, trials: int = AFTER[-1]) 
             if value >= best:
                 chosen[label] = value, [*(equal if value == best else []), problem.true(settings)]
             ended += 1
-            if ended in AFTER:
+            if ended in after:
                 found = {label: float(np.mean(values)) for label, (_, values) in chosen.items()}
                 regret.append(mean_regret(problem, found))
 
@@ -113,10 +113,10 @@ def _again(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return table[:, rng.integers(table.shape[1], size=table.shape[1])]
 
 
-def report(outcomes: Sequence[Outcome]) -> str:
+def report(outcomes: Sequence[Outcome], after: Sequence[int]) -> str:
     """The tables: regret by problem, and mean ranks."""
     names = list(dict.fromkeys(outcome.contender for outcome in outcomes))
-    lines = [f"regret after {' / '.join(map(str, AFTER))} trials, the mean of the seeds"]
+    lines = [f"regret after {' / '.join(map(str, after))} trials, the mean of the seeds"]
     for problem in dict.fromkeys(outcome.problem for outcome in outcomes):
         lines.append(f"\n{problem}")
         for name in names:
@@ -137,19 +137,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), metavar="PROBLEM")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER")
+    parser.add_argument("--after", nargs="+", type=int, default=AFTER, metavar="TRIALS", help="regret after these")
     parser.add_argument("--keep", type=Path, help="a file of outcomes, which are not played again")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    after = sorted(options.after)
     kept = options.keep.read_text("utf-8").splitlines() if options.keep and options.keep.exists() else []
     known = {(o["problem"], o["contender"], o["seed"]): Outcome(**o) for o in map(json.loads, kept)}
+    if any(len(outcome.regret) != len(after) for outcome in known.values()):
+        raise SystemExit(f"{options.keep} has outcomes of other numbers of trials: choose another file")
     games = [(p, c, s) for s in range(options.seeds) for p in options.problems for c in options.contenders]
     with ProcessPoolExecutor(options.processes) as pool:
-        for outcome in pool.map(play, *zip(*[game for game in games if game not in known], strict=True), chunksize=1):
+        new = [(*game, after) for game in games if game not in known]
+        for outcome in pool.map(play, *zip(*new, strict=True), chunksize=1):
             known[outcome.problem, outcome.contender, outcome.seed] = outcome
             if options.keep:
                 with open(options.keep, "a", encoding="utf-8") as file:
                     file.write(json.dumps(vars(outcome)) + "\n")
-    print(report([known[game] for game in games]))
+    print(report([known[game] for game in games], after))
 
 
 if __name__ == "__main__":

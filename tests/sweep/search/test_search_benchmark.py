@@ -26,13 +26,13 @@ def test_tpe_is_ahead_of_one_that_does_not_know_alternatives():
 
 @pytest.mark.parametrize("contender", search.CONTENDERS)
 def test_every_contender_plays(contender):
-    assert len(search.play("curves by model", contender, 0, trials=20).regret) == 1
+    assert len(search.play("curves by model", contender, 0, after=(20,)).regret) == 1
 
 
 def test_the_same_seed_gives_the_same_search():
-    once, again = (search.play("curves by model", "hwcls auto", 3, trials=24).regret for _ in range(2))
+    once, again = (search.play("curves by model", "hwcls auto", 3, after=(20, 24)).regret for _ in range(2))
     assert once == again
-    assert len(once) == 1
+    assert len(once) == 2
 
 
 def test_regret_is_none_at_the_best_and_one_at_the_median():
@@ -54,7 +54,7 @@ def test_of_settings_that_were_observed_as_equally_good_any_may_be_chosen(monkey
     space = {"x": {"min": 0.0, "max": 1.0}}
     problem = search.Problem("flat", space, observe, lambda settings: settings["x"], {None: 1.0}, {None: 0.5})
     monkeypatch.setitem(search.PROBLEMS, "flat", lambda: problem)
-    (regret,) = search.play("flat", "Optuna random", 0, trials=20).regret
+    (regret,) = search.play("flat", "Optuna random", 0, after=(20,)).regret
     equal = [x for x in drawn if x >= 0.4]
     assert len(drawn) == 20 > len(equal) > 1
     assert regret == pytest.approx((1.0 - mean(equal)) / 0.5)
@@ -71,5 +71,7 @@ def test_mean_ranks():
     assert {name: rank for name, (rank, _, _) in found.items()} == {"a": 1.125, "b": 1.875, "c": 3.0}
     assert found["c"] == (3.0, 3.0, 3.0)
     assert found["a"][1] <= 1.125 <= found["a"][2] < found["c"][1]
-    (line,) = [line for line in search.report(outcomes).splitlines() if line.startswith("  a ") and " to " in line]
+    (line,) = [
+        line for line in search.report(outcomes, (20, 40)).splitlines() if line.startswith("  a ") and " to " in line
+    ]
     assert line.split()[1] == "1.12"
