@@ -21,6 +21,18 @@ from hwcls.results.front.find import choose_points
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
 
 FIRST_SEED, FIRST_PICK_SEED = 10_000_000, 1_000_000_000  # of runs that report and that pick; the search's are smaller
+SEEDS_OF_TRIAL = 1000
+
+
+def seed_of(trial: int, place: int, *, picks: bool = False) -> int:
+    """The seed of a trial's confirm run; `place`: among the runs of the trial that have its role, from 0."""
+    return (FIRST_PICK_SEED if picks else FIRST_SEED) + SEEDS_OF_TRIAL * trial + place
+
+
+def place_of(seed: int, trial: int, *, picks: bool = False) -> int | None:
+    """The `place` of which `seed_of` makes this seed; None where it makes none, as of an earlier version's run."""
+    place = seed - seed_of(trial, 0, picks=picks)
+    return place if 0 <= place < SEEDS_OF_TRIAL else None
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
     candidates = _candidates(sweep, config.top)
     if reports_on_picks(sweep):
         runs = [
-            PlannedRun(label, trial, FIRST_SEED + 1000 * trial + place)
+            PlannedRun(label, trial, seed_of(trial, place))
             for label, trials in candidates.items()
             for trial in trials
             for place in range(config.seeds)
@@ -93,9 +105,8 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
             waiting[label] = config.seeds
         elif (winner := choose_winner(sweep, label, trials)) is not None:
             winners[label] = winner
-            first = FIRST_SEED + 1000 * winner
             reports += [
-                PlannedRun(label, winner, first + place, REPORT, plan_cut(config, place, picks=False))
+                PlannedRun(label, winner, seed_of(winner, place), REPORT, plan_cut(config, place, picks=False))
                 for place in range(config.seeds)
             ]
     return ConfirmPlan((*picks, *reports), winners, waiting)
@@ -112,11 +123,11 @@ def _plan_front(sweep: SweepResults, config: ConfirmConfig) -> ConfirmPlan:
     best = {trial.label: trial.value for trial in reversed(ranked)}
     runs, winners = list[PlannedRun](), dict[str, int]()
     for trial in points:
-        label, first = confirm_label(trial.label), FIRST_SEED + 1000 * trial.number
+        label = confirm_label(trial.label)
         if not winners or trial.value == best[trial.label]:
             winners.setdefault(label, trial.number)
         runs += [
-            PlannedRun(label, trial.number, first + place, REPORT, plan_cut(config, place, picks=False))
+            PlannedRun(label, trial.number, seed_of(trial.number, place), REPORT, plan_cut(config, place, picks=False))
             for place in range(config.seeds)
         ]
     return ConfirmPlan(tuple(runs), winners, points=frozenset(trial.number for trial in points))
@@ -242,7 +253,7 @@ def _picks(label: str, trials: Sequence[int], config: ConfirmConfig) -> list[Pla
     if len(trials) < 2:
         return []
     return [
-        PlannedRun(label, trial, FIRST_PICK_SEED + 1000 * trial + place, PICK, plan_cut(config, place, picks=True))
+        PlannedRun(label, trial, seed_of(trial, place, picks=True), PICK, plan_cut(config, place, picks=True))
         for trial in trials
         for place in range(PICK_SEEDS)
     ]

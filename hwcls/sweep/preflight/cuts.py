@@ -7,7 +7,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
 from hwcls.results.confirm.cuts import Cut, list_cuts, plan_cut
-from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED
+from hwcls.results.confirm.plan import place_of
 from hwcls.results.load import PICK
 from hwcls.tracking.folders import SweepFolder
 
@@ -44,9 +44,9 @@ def check_same_cuts(sweep: Sweep, folder: SweepFolder) -> None:
         trial, picks = purpose.get("trial"), purpose.get("role") == PICK
         if not isinstance(trial, int):
             continue  # of a version without roles, or damaged
-        place = seed - (FIRST_PICK_SEED if picks else FIRST_SEED) - 1000 * trial
+        place = place_of(seed, trial, picks=picks)
         assert config is not None
-        if 0 <= place < 1000 and Cut.from_record(purpose.get("cut")) != plan_cut(config, place, picks=picks):
+        if place is not None and Cut.from_record(purpose.get("cut")) != plan_cut(config, place, picks=picks):
             what = f"confirm runs such as {label}/{seed} have other splits than confirm says now"
             remedy = "set splits, and with folds also seeds or folds, as they were, or pass --new"
             raise UserError(what, where=sweep.source.where(("confirm", "splits")), remedy=remedy)

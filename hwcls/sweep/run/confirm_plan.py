@@ -8,7 +8,7 @@ from pathlib import Path
 from hwcls.config.sweep import ConfirmConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError, wrong_folder
-from hwcls.results.confirm.plan import FIRST_SEED, ConfirmPlan, confirm_metric, plan_confirm
+from hwcls.results.confirm.plan import ConfirmPlan, confirm_metric, place_of, plan_confirm
 from hwcls.results.load import PICK, ConfirmRun, SweepResults, load_results
 from hwcls.tracking.folders import SweepFolder
 
@@ -58,8 +58,8 @@ def _more_splits(config: ConfirmConfig | None, seeds: int, more: int) -> dict[st
 
 def most_seeds(results: SweepResults) -> int:
     """How many seeds of a trial there are to report it: more than in the file once some were added."""
-    places = [run.seed - FIRST_SEED - 1000 * run.run.number for run in results.confirm if run.role != PICK]
-    return 1 + max((place for place in places if 0 <= place < 1000), default=-1)
+    places = [place_of(run.seed, run.run.number) for run in results.confirm if run.role != PICK]
+    return 1 + max((place for place in places if place is not None), default=-1)
 
 
 def waits_for_missing(folder: Path) -> bool:

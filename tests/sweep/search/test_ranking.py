@@ -2,13 +2,14 @@
 
 import copy
 import random
+from collections import defaultdict
 
 import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from hwcls.sweep.search.sampling.history import excerpt, rank_trials
+from hwcls.sweep.search.sampling.history import Ranked, best_of, goodness, has_ended
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
 LABELS = {"model": CategoricalDistribution(["a", "b", "c"])}
@@ -31,6 +32,28 @@ def changed(old, chance):
     if new.state == TrialState.COMPLETE:
         new.value = chance.choice([0.1, 0.2, 0.3])
     return new
+
+
+def rank_trials(trials, direction, compared):
+    """The ended trials by number, ranked among those of their alternative: a plain look at all of them."""
+    groups = defaultdict(list)
+    for one in trials:
+        if has_ended(one):
+            groups[one.params.get(compared) if compared else None].append((goodness(one, direction), one))
+    found = []
+    for group in groups.values():
+        values = [value for value, _ in group]
+        for value, one in group:
+            before, equal = sum(other < value for other in values), values.count(value)
+            found.append(Ranked(one, (2 * before + equal) / 2 / len(group)))
+    return sorted(found, key=lambda one: one.trial.number)
+
+
+def excerpt(ranked, best, latest):
+    """The latest, and the best of those before, by number."""
+    if len(ranked) <= best + latest:
+        return ranked
+    return sorted(best_of(ranked[:-latest], best) + ranked[-latest:], key=lambda one: one.trial.number)
 
 
 @pytest.mark.parametrize("compared", ["model", None])

@@ -20,9 +20,10 @@ from hwcls.sweep.search.sampling import gp as gp_module
 from hwcls.sweep.search.sampling.alternative_cmaes import LATEST, AlternativeCmaEs
 from hwcls.sweep.search.sampling.auto import FEW, AutoSampler
 from hwcls.sweep.search.sampling.gaussian_process import GaussianProcess, log_improvement
-from hwcls.sweep.search.sampling.history import excerpt, rank_trials, ranked_view
+from hwcls.sweep.search.sampling.history import ranked_view
 from hwcls.sweep.search.sampling.pinned_tpe import PinnedTPE
 from hwcls.sweep.search.sampling.points import NEUTRAL, NONE, Points
+from hwcls.sweep.search.sampling.ranking import RankedHistory
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder
 
@@ -46,6 +47,17 @@ def study_of(trials, direction="maximize"):
     return study
 
 
+def history_of(trials, direction=StudyDirection.MAXIMIZE):
+    """The ended trials as they are kept, ranked within their alternatives."""
+    history = RankedHistory("model")
+    history.update(list(trials), direction)
+    return history
+
+
+def ranks_of(trials, direction=StudyDirection.MAXIMIZE):
+    return history_of(trials, direction).excerpt(0, 1000)
+
+
 def test_trials_are_ranked_within_their_alternative():
     trials = [ended("weak", 0.1, 0.2), ended("strong", 0.1, 0.9), ended("weak", 0.2, 0.4), ended("strong", 0.2, 0.8)]
     trials += [
@@ -54,7 +66,7 @@ def test_trials_are_ranked_within_their_alternative():
         ended("strong", 0.3, 0.8),
     ]
     study = study_of(trials)
-    found = rank_trials(study.get_trials(), study.direction, "model")
+    found = ranks_of(study.get_trials())
     assert [one.trial.number for one in found] == list(range(7))
     # weak: 0.4, 0.2, stopped after 3 epochs, after 1; strong: 0.9, then 0.8 twice
     assert [one.rank for one in found] == pytest.approx([3 / 8, 1 / 6, 1 / 8, 2 / 3, 7 / 8, 5 / 8, 2 / 3])
@@ -62,7 +74,7 @@ def test_trials_are_ranked_within_their_alternative():
     assert [trial.state for trial in view.get_trials()] == [TrialState.COMPLETE] * 7
     assert [trial.value for trial in view.get_trials()] == pytest.approx([1 - one.rank for one in found])
     assert study.trials[4].state == TrialState.PRUNED
-    low = rank_trials(study.get_trials()[:4], StudyDirection.MINIMIZE, "model")
+    low = ranks_of(study.get_trials()[:4], StudyDirection.MINIMIZE)
     assert [one.rank for one in low] == [0.25, 0.75, 0.75, 0.25]
 
 
@@ -75,7 +87,7 @@ def test_failed_trials_are_the_worst_where_they_count():
         create_trial(state=TrialState.FAIL),
     ]  # the last does not count
     for direction, worst in ((StudyDirection.MAXIMIZE, 2), (StudyDirection.MINIMIZE, 0)):
-        found = rank_trials(study_of(trials).get_trials(), direction, "model")
+        found = ranks_of(study_of(trials).get_trials(), direction)
         assert [one.trial.number for one in found] == list(range(5))
         assert [one.rank for one in found[3:]] == [0.8, 0.8]
         assert min(found, key=lambda one: one.rank).trial.number == worst
@@ -83,7 +95,7 @@ def test_failed_trials_are_the_worst_where_they_count():
 
 def test_an_excerpt_has_the_best_of_each_alternative():
     trials = [ended("weak" if i % 2 else "strong", 0.5, 10.0 * (i % 2 == 0) - i) for i in range(100)]
-    found = excerpt(rank_trials(study_of(trials).get_trials(), StudyDirection.MAXIMIZE, "model"), 4, 10)
+    found = history_of(study_of(trials).get_trials()).excerpt(4, 10)
     assert [one.trial.number for one in found] == [0, 1, 2, 3, *range(90, 100)]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import heapq
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -53,36 +52,6 @@ class Ranked:
 
     trial: FrozenTrial
     rank: float
-
-
-def rank_trials(trials: Iterable[FrozenTrial], direction: StudyDirection, compared: str | None) -> list[Ranked]:
-    """The ended trials by number, ranked.
-
-    Args:
-        trials: Of a study.
-        direction: Of the study.
-        compared: The parameter whose values are the alternatives; None: all trials are of one.
-    """
-    groups: dict[object, list[tuple[tuple[float, float], FrozenTrial]]] = defaultdict(list)
-    for trial in trials:
-        if has_ended(trial):
-            groups[trial.params.get(compared) if compared else None].append((goodness(trial, direction), trial))
-    found = []
-    for group in groups.values():
-        group.sort(key=lambda one: one[0])
-        first = 0
-        for last in range(1, len(group) + 1):
-            if last == len(group) or group[last][0] != group[first][0]:
-                found += [Ranked(trial, (first + last) / 2 / len(group)) for _, trial in group[first:last]]
-                first = last
-    return sorted(found, key=lambda one: one.trial.number)
-
-
-def excerpt(ranked: list[Ranked], best: int, latest: int) -> list[Ranked]:
-    """The latest, and the best of those before, by number: asking takes no longer with more trials than these."""
-    if len(ranked) <= best + latest:
-        return ranked
-    return sorted(best_of(ranked[:-latest], best) + ranked[-latest:], key=lambda one: one.trial.number)
 
 
 def best_of(ranked: Iterable[Ranked], count: int) -> list[Ranked]:

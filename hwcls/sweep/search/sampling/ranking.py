@@ -99,7 +99,10 @@ class RankedHistory:
         return [self._rank(number) for number in sorted(itertools.islice(own, count))]
 
     def excerpt(self, best: int, latest: int) -> list[Ranked]:
-        """As `history.excerpt` of all ended trials, ranked within their alternatives; `latest`: 1 or more."""
+        """The latest, 1 or more, and the best of those before, by number.
+
+        Asking then takes no longer with more trials than these. Ranks are among all ended trials of the alternative.
+        """
         numbers = self._ended
         if len(self) > best + latest:
             before = self._ended[-latest]
