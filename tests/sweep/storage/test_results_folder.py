@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hwcls import files
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.storage.environment import write_environment
 from hwcls.sweep.storage.results_folder import free_name
@@ -130,6 +131,67 @@ def test_a_foreign_folder_is_left_alone(tiny, tmp_path):
     with pytest.raises(UserError, match="exists and is not an hwcls results folder"), open_sweep(tiny(), tmp_path):
         pass
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
+
+
+def files_below(path):
+    return sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+
+
+@pytest.mark.parametrize(
+    ("names", "foreign"),
+    [
+        (("sweep.yaml",), "sweep.yaml"),  # no start writes it first
+        (("sweep.yaml", "notes.txt", "photos/1.png"), "notes.txt"),
+        (("sweep.yaml", ".lock", "notes.txt"), "notes.txt"),
+        (("sweep.yaml", ".lock", "environment.json", "best/best.safetensors", "report.html"), "best"),
+        (("sweep.yaml", ".lock", "trials/0/metrics.jsonl"), "trials"),
+        (("sweep.yaml", ".lock", "leaderboard.csv"), "leaderboard.csv"),
+    ],
+)
+def test_what_no_start_wrote_is_left_alone(tiny, tmp_path, names, foreign):
+    for name in names:
+        files.write_text(tmp_path / "tiny" / name, "name: tiny\nmine: 1\n")
+    with pytest.raises(UserError, match=f"holds what no start wrote \\('{foreign}'\\)"), open_sweep(tiny(), tmp_path):
+        pass
+    assert files_below(tmp_path / "tiny") == sorted(names)
+    assert "mine" in (tmp_path / "tiny" / "sweep.yaml").read_text()
+
+
+def test_the_sweep_file_in_its_results_folder_is_left_alone(tiny, sweep_file, tmp_path):
+    from hwcls.sweep.preflight.validate import Options, check_sweep
+
+    sweep = tiny()
+    (tmp_path / "tiny").mkdir()
+    file = tmp_path / "tiny" / "sweep.yaml"
+    (tmp_path / "tiny.yaml").rename(file)
+    with pytest.raises(UserError, match="the sweep file lies where the sweep"):
+        check_sweep(load_sweep(file), Options(tmp_path, wandb="off"))
+    assert check_sweep(load_sweep(file), Options(tmp_path, new=True, wandb="off")).config.name == "tiny-2"
+    with open_sweep(sweep, tmp_path / "results") as folder:
+        begin(folder)
+    check_sweep(load_sweep(folder.path / "sweep.yaml"), Options(tmp_path / "results", wandb="off"))  # has trials
+
+
+def test_a_start_that_failed_removes_only_what_it_made(tiny, tmp_path):
+    files.write_text(tmp_path / "tiny" / "source" / "net.py", "mine = 1\n")
+
+    def fail(folder):
+        (folder.path / "data.json").write_text("{}")
+        (folder.path / "tune" / "x").mkdir(parents=True)
+        raise UserError("no cluster")
+
+    with pytest.raises(UserError, match="no cluster"), open_sweep(tiny(), tmp_path) as folder:
+        fail(folder)
+    assert files_below(tmp_path / "tiny") == ["source/net.py"]
+
+
+def test_a_start_that_was_killed_before_its_first_trial_is_begun_again(tiny, tmp_path):
+    with open_sweep(tiny(), tmp_path) as folder:
+        for name in ("report.html", "tracking.log", "wandb/cursor.jsonl", "tune/x", "trials/0/.config.yaml.7.tmp"):
+            files.write_text(folder.path / name, "")
+        files.write_text(folder.path / "leaderboard.csv", "rank,trial,status\n")
+    with open_sweep(tiny(run_cap=9), tmp_path):
+        pass
 
 
 def test_a_place_that_cannot_be_written(tiny, tmp_path):
