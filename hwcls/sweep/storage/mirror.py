@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from hwcls.data.cache.working_copies import COPIES, refuse_working_copy
 from hwcls.data.catalog import cache_folder
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
@@ -37,7 +38,6 @@ RESULT = re.compile(r"trials/(\d+)/result\.json")  # uploaded after all other fi
 LAST = ("checkpoint.json", "result.json", "best.json", "leaderboard.csv", "report.html")  # refer to other files
 ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where its state is on the storage
 STATES = "state"  # the folder of the storage with the states of checkpoints
-COPIES = "results"  # the folder of the cache with the working copies
 INTERNAL = (".lock", ".tracking.lock", MIRROR, DRIVER)
 
 Stamp = tuple[int, int, int]  # time, size and inode: a file that was replaced has another inode
@@ -262,9 +262,7 @@ def locate_results(results: str) -> tuple[Path, SharedResults | None]:
         shared = SharedResults(results, cache_folder())
         return shared.local, shared
     local = Path(results).expanduser()
-    if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
-        remedy = "name the shared storage itself: s3://bucket/prefix"
-        raise UserError("is only the local copy of results on shared storage", where=results, remedy=remedy)
+    refuse_working_copy(local, remedy="name the shared storage itself: s3://bucket/prefix")
     return local, None
 
 

@@ -12,10 +12,13 @@ from typer.testing import CliRunner
 from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
+from hwcls.inspection.load_trained import count_test_read
+from hwcls.results.ensemble.folder import check_own
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.search import messages
 from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
+from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import is_url, open_store
 from tests.sweep.faults import Disturbed
@@ -422,6 +425,28 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the local copy" in done.output
+
+
+def test_what_would_be_lost_with_a_local_copy_is_not_written_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    path = SharedResults(f"file://{tmp_path}/bucket", tmp_path / "cache").local / "a"
+    (path / "trials/0").mkdir(parents=True)
+    (path / "sweep.yaml").write_text("name: a\n")
+    (path / "trials/0/config.yaml").write_text("x: 1\n")
+    before = sorted(path.rglob("*"))
+    for write in (
+        lambda: exclude_trials(path, [0], "the GPU was faulty"),
+        lambda: include_trials(path, [0]),
+        lambda: count_test_read(path / "trials/0"),
+        lambda: check_own(path / "ensemble"),
+    ):
+        with pytest.raises(UserError, match=r"is only the local copy of results on shared storage .* copy the folder"):
+            write()
+    done = CliRunner().invoke(app, ["figures", str(path)])
+    assert "is only the local copy of results on shared storage — name another folder: --out" in done.output
+    assert sorted(path.rglob("*")) == before
+    shutil.copytree(path, tmp_path / "mine")
+    assert count_test_read(tmp_path / "mine/trials/0") == 1
 
 
 def untimed(line):
