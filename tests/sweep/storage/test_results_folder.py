@@ -218,3 +218,14 @@ def test_the_command_is_kept_without_credentials(tmp_path, monkeypatch):
     write_environment(tmp_path, {})
     kept = json.loads((tmp_path / "environment.json").read_text())
     assert kept["command"] == ["hwcls", "sweep", "a.yaml", "--results", "s3://bucket/a"]
+
+
+def test_a_command_of_the_user_is_not_kept(tmp_path, monkeypatch):
+    words = ["--set", "notify.command=curl https://x/KEY", "--set=notify={command: curl KEY}", "--set", "run_cap=2"]
+    monkeypatch.setattr("sys.argv", ["/bin/hwcls", "sweep", "a.yaml", *words])
+    write_environment(tmp_path, {"options": {"notify.command": "curl https://x/KEY", "run_cap": 2}})
+    text = (tmp_path / "environment.json").read_text()
+    assert "KEY" not in text
+    kept = json.loads(text)
+    assert kept["command"][3:] == ["--set", "notify.command=(hidden)", "--set=notify=(hidden)", "--set", "run_cap=2"]
+    assert kept["changes"] == {"options": {"notify.command": "(hidden)", "run_cap": 2}}
