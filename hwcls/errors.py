@@ -33,9 +33,8 @@ class UserError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} — {self.remedy}" if self.remedy else text
-        return printable(
-            hide_credentials(" ".join(text.split()))
-        )  # one line, even where a library's message has several
+        text = " ".join(text.split())  # one line, even where a library's message has several
+        return printable(hide_credentials(text))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback."""

@@ -98,13 +98,13 @@ def confirm(
     """
     from hwcls.sweep.run import confirm_plan
     from hwcls.sweep.storage.mirror import locate_results
-    from hwcls.sweep.storage.object_store import is_url
+    from hwcls.sweep.storage.object_store import is_url, split_url
 
     check_wandb(wandb)
     from hwcls.sweep.preflight.validate import Options
 
     if is_url(folder):
-        parent, _, name = folder.rstrip("/").rpartition("/")
+        parent, name = split_url(folder)
     else:
         path = Path(folder) if Path(folder).name not in ("", "..") else Path(folder).resolve()
         parent, name = str(path.parent), path.name

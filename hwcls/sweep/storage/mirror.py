@@ -26,7 +26,7 @@ from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
-from hwcls.sweep.storage.object_store import Store, is_url, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store
 from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class SharedResults:
 
     def mirror(self, name: str) -> Mirror:
         """One sweep's folder."""
-        return self.opened.setdefault(name, Mirror(f"{self.url}/{name}", self.local / name))
+        return self.opened.setdefault(name, Mirror(join_url(self.url, name), self.local / name))
 
     def sweep_names(self) -> list[str]:
         """The names of all sweeps; raises UserError where the storage does not respond."""

@@ -72,6 +72,19 @@ def is_url(results: str) -> bool:
     return "://" in results
 
 
+def join_url(url: str, name: str) -> str:
+    """The URL of a folder in another one; options of the storage stay at the end: s3://bucket/NAME?region=us-east-1."""
+    folder, mark, options = url.partition("?")
+    return f"{folder.rstrip('/')}/{name}{mark}{options}"
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The two parts that `join_url` takes."""
+    folder, mark, options = url.partition("?")
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    return f"{parent}{mark}{options}", name
+
+
 def open_store(url: str) -> Store:
     """The folder at a URL, for example `s3://bucket/prefix`.
 

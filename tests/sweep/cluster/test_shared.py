@@ -20,7 +20,7 @@ from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
-from hwcls.sweep.storage.object_store import is_url, open_store
+from hwcls.sweep.storage.object_store import is_url, open_store, split_url
 from tests.sweep.faults import Disturbed
 
 
@@ -317,6 +317,21 @@ def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, mon
             s3.fails = True
     finally:
         s3.fails = False
+
+
+def test_a_url_with_options(s3, tmp_path):
+    assert split_url("s3://bucket/a/name/?region=eu-west-1") == ("s3://bucket/a?region=eu-west-1", "name")
+    assert split_url("s3://bucket/a/name") == ("s3://bucket/a", "name")
+    shared = SharedResults(f"{s3.url}/options?region=us-east-1", tmp_path / "cache")
+    first = started(shared.mirror("first"))
+    (first.local / "sweep.yaml").write_text("name: first\n")
+    assert first.upload_changes()
+    assert contents(f"{s3.url}/options/first") == {"sweep.yaml": b"name: first\n"}
+    assert shared.sweep_names() == ["first"]
+    second = shared.mirror("second")
+    assert split_url(second.url) == (shared.url, "second")
+    second.download()
+    assert not (second.local / "sweep.yaml").exists()
 
 
 def test_a_place_that_cannot_be_used(s3, tmp_path):
