@@ -176,7 +176,9 @@ class Mirror:
                 self._upload(JOURNAL, found[JOURNAL])
             for name in set(self.uploaded) - set(found):
                 self._delete(name)
-        except OSError as error:
+        except UserError:
+            raise
+        except Exception as error:  # any, as it would end the thread unnoticed
             if not self.down:
                 log.warning("%s does not respond (%s); retrying every %.0f s", self.url, _short(error), EVERY)
             self.down = True
@@ -285,5 +287,5 @@ def _upload_order(name: str) -> int:
     return 0 if name == JOURNAL else 2 if PurePosixPath(name).name in LAST else 1
 
 
-def _short(error: OSError) -> str:
+def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:160]

@@ -6,7 +6,9 @@ import threading
 import time
 from types import SimpleNamespace
 
+import fsspec
 import pytest
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from typer.testing import CliRunner
 
 from hwcls.cli.main import app
@@ -20,7 +22,7 @@ from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
-from hwcls.sweep.storage.object_store import is_url, open_store, split_url
+from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
 from tests.sweep.faults import Disturbed
 
 
@@ -317,6 +319,55 @@ def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, mon
             s3.fails = True
     finally:
         s3.fails = False
+
+
+class Faulty(FSSpecHandler):
+    """A file system that raises what is no OSError while it `fails`, as those of fsspec may."""
+
+    fails = False
+
+    def open_output_stream(self, path, metadata):
+        if self.fails:
+            raise ValueError("quota")
+        return super().open_output_stream(path, metadata)
+
+
+def test_an_error_of_a_library_is_retried(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(module, "EVERY", 0.05)
+    handler = Faulty(fsspec.filesystem("memory"))
+    monkeypatch.setattr(lease, "open_store", lambda url: Store(PyFileSystem(handler), "/faulty"))
+    here = SharedResults("memory://faulty", tmp_path / "cache").mirror("a")
+    here.download()
+    with here.uploading():
+        handler.fails = True
+        (here.local / "one").write_bytes(b"1")
+        wait_for(lambda: here.down)
+        assert "does not respond (ValueError: quota); retrying" in caplog.text
+        handler.fails = False
+        wait_for(lambda: "one" in here.store.list_objects())
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "drop_ends", None)  # an error of hwcls itself
+            (here.local / "study.journal").write_bytes(b"j")
+            wait_for(lambda: here.down)
+        wait_for(lambda: "study.journal" in here.store.list_objects())
+        assert here.error is None
+
+
+def wait_for(happened):
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    store = open_store(f"file://{tmp_path}/a")
+    store.write("b/one", b"1")
+    (tmp_path / "a/b/.two.7.tmp").write_bytes(b"half")  # of a driver that was killed
+    with pytest.raises(OSError, match="TypeError"):
+        store.write("b/one", None)
+    assert store.read("b/one") == b"1"
+    assert store.list_objects() == ["b/one"]
 
 
 def test_a_url_with_options(s3, tmp_path):
