@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from hwcls.escape import printable, shell_word
+from hwcls.escape import hide_credentials, printable, shell_word
 
 NEAREST = 3  # names in an error, at most
 
@@ -33,7 +33,8 @@ class UserError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} — {self.remedy}" if self.remedy else text
-        return printable(" ".join(text.split()))  # one line, even where a library's message has several
+        text = " ".join(text.split())  # one line, even where a library's message has several
+        return printable(hide_credentials(text))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback."""

@@ -18,6 +18,11 @@ def printable(text: str, keep: str = "") -> str:
     return _HARMFUL.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 
+def hide_credentials(text: str) -> str:
+    """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
+    return re.sub(r"(?<=://)[^/\s]+@", "", text)  # the last @ ends a password
+
+
 def csv_text(value: object) -> object:
     """A value as a CSV cell that no spreadsheet computes: texts like `=1+1` begin with an apostrophe, as in Excel.
 

@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hwcls.escape import printable
+from hwcls.escape import hide_credentials, printable
 
 if TYPE_CHECKING:
     from hwcls.statistics import Estimate
 
+PRIVATE, HIDDEN = ("notify.command",), "(hidden)"  # settings that may hold a key, and what stands for their value
 BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks are sold
 
 
@@ -97,9 +98,15 @@ def format_bytes(count: float) -> str:
     return f"{value:,.{digits}f} {BYTE_UNITS[power]}"
 
 
-def hide_credentials(text: str) -> str:
-    """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
-    return re.sub(r"(?<=://)[^/\s]+@", "", text)  # the last @ ends a password
+def hide_private(value: object, key: str = "") -> object:
+    """A setting of a sweep file by its dotted key, without what may hold keys of the user: commands, credentials."""
+    if isinstance(value, Mapping):
+        return {name: hide_private(inner, f"{key}.{name}" if key else str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [hide_private(inner, key) for inner in value]
+    if key in PRIVATE and value is not None:
+        return HIDDEN
+    return hide_credentials(value) if isinstance(value, str) else value
 
 
 def split_credentials(address: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.escape import csv_text, printable
+from hwcls.escape import csv_text, hide_credentials, printable
 from hwcls.format import format_number
 from hwcls.results.compare import format_csv
 
@@ -58,3 +58,17 @@ def test_numbers_stay_numbers(number):
 
 def test_none_is_an_empty_cell():
     assert format_csv([{"a": None, "b": 1}]) == "a,b\n,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://key:secret@bucket/path", "s3://bucket/path"),
+        ("http://user:p@ss@host", "http://host"),  # the last @ ends a password
+        ("http://u:p@@a:1, https://t@b/c@d and me@home", "http://a:1, https://b/c@d and me@home"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_credentials_in_addresses_are_hidden(text, shown):
+    assert hide_credentials(text) == shown
+    assert str(UserError(text, where=text, remedy=text)) == f"{shown}: {shown} — {shown}"

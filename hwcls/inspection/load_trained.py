@@ -24,6 +24,7 @@ from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
 from hwcls.data.augment.defaults import spell_out
+from hwcls.data.cache.working_copies import refuse_working_copy
 from hwcls.data.cuts.table import describe_changes
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
@@ -217,8 +218,9 @@ def restore_model(
 def count_test_read(path: Path) -> int:
     """Count a read of test by the model in `path`, in its sweep's folder; returns the number of reads, with this one.
 
-    Raises UserError where the folder cannot be written: an uncounted read is not allowed.
+    Raises UserError where the folder cannot be written, or is a working copy: an uncounted read is not allowed.
     """
+    refuse_working_copy(path)
     path = path.absolute()
     folder = find_sweep_folder(path) or path
     line = {"trial": str(path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}

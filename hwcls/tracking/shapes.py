@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationInfo, field_validator
+
+from hwcls.format import hide_private
 
 Scalar = str | int | float | bool | None
 
@@ -151,6 +153,12 @@ class ChangedShape(BaseModel):
     key: str
     old: str | None = None
     new: str | None = None
+
+    @field_validator("old", "new")
+    @classmethod
+    def _hide_private(cls, text: str | None, info: ValidationInfo) -> object:
+        """Earlier versions recorded a command as it was."""
+        return hide_private(text, str(info.data.get("key")))
 
 
 class ChangeShape(BaseModel):

@@ -16,6 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.results.conftest import full_sweep
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     words.split()
@@ -239,6 +241,26 @@ def test_several_sweeps_are_compared(invoke, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+def test_the_last_lines_of_a_sweep_hide_credentials(tmp_path, capsys, monkeypatch):
+    from hwcls.cli.commands.sweep_confirm import _exit_interrupted, _print_outcome
+    from hwcls.sweep.driver import Outcome
+    from hwcls.sweep.preflight.validate import Options
+    from hwcls.sweep.storage.mirror import SharedResults
+
+    outcome = Outcome(full_sweep(tmp_path / "tiny"), interrupted=True, nothing_to_do=False, failed=())
+    options = Options(tmp_path, shared=SharedResults("s3://key:secret@bucket/a", tmp_path))
+    _print_outcome(outcome, options, as_json=True)
+    _print_outcome(outcome, options, as_json=False)
+    monkeypatch.setattr("sys.argv", ["hwcls", "sweep", "a.yaml", "--results", "s3://key:secret@bucket/a"])
+    with pytest.raises(typer.Exit):
+        _exit_interrupted("tiny", as_json=False)
+    shown = capsys.readouterr().out
+    assert '"shared": "s3://bucket/a/tiny"' in shown
+    assert "in s3://bucket/a/tiny, with a local copy in" in shown
+    assert shown.endswith("hwcls sweep a.yaml --results s3://bucket/a\n")
+    assert "secret" not in shown
+
+
 def test_the_dashboard_listens_on_this_machine_alone(tmp_path):
     pytest.importorskip("optuna_dashboard", reason="pip install 'hwcls[dashboard]'")
     import optuna

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from hwcls import files
 from hwcls.cli.main import app
+from hwcls.reading import read_yaml
 from hwcls.report.html.page import render_page, write_page
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.choose import choose_best
@@ -74,6 +75,17 @@ def test_page_and_csv_list_them_and_what_changed(swept):
     write_page(swept.path)
     rows = list(csv.DictReader((swept.path / "leaderboard.csv").read_text().splitlines()))
     assert [row["left_out"] for row in rows if row["trial"] == "2"] == ["model resnet is not in the file"]
+
+
+def test_a_command_that_an_earlier_version_recorded_is_not_shown(swept):
+    settings = read_yaml(swept.path / "sweep.yaml")
+    changed = {"key": "notify.command", "old": "curl OLD", "new": "curl NEW"}
+    settings["x-changes"]["log"][0]["changed"].append(changed)
+    files.write_yaml(swept.path / "sweep.yaml", settings)
+    found = load_results(swept.path)
+    assert "curl" not in str(build_summary(found))
+    assert "notify.command (hidden) → (hidden)" in render_page(found)
+    assert "curl NEW" not in render_page(found)
 
 
 def test_nothing_changes_where_nothing_is_left_out(tmp_path):

@@ -48,15 +48,12 @@ def submit(
     options = [*_sweep_words(results, wandb, preset, budget, sets), *(["--new"] if new else [])]
     job = jobs.submit_sweep(checked, file, options, address)
     if not as_json:
-        echo(f"submitted as {job.id}; `ray job stop {job.id} --address {job.address}` ends it")
+        echo(f"submitted as {job.id}; `{job.stop_command()}` ends it")
     if follow:
         try:
             job = jobs.stream_output(job, (lambda text: None) if as_json else (lambda text: echo(text, nl=False)))
         except KeyboardInterrupt:
-            echo(
-                f"\nThe job keeps running; `ray job logs -f {job.id} --address {job.address}` shows its output",
-                err=True,
-            )
+            echo(f"\nThe job keeps running; `{job.logs_command()}` shows its output", err=True)
             raise typer.Exit(130) from None
     if as_json:
         echo(json.dumps(vars(job), indent=2))

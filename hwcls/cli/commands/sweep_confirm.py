@@ -98,13 +98,13 @@ def confirm(
     """
     from hwcls.sweep.run import confirm_plan
     from hwcls.sweep.storage.mirror import locate_results
-    from hwcls.sweep.storage.object_store import is_url
+    from hwcls.sweep.storage.object_store import is_url, split_url
 
     check_wandb(wandb)
     from hwcls.sweep.preflight.validate import Options
 
     if is_url(folder):
-        parent, _, name = folder.rstrip("/").rpartition("/")
+        parent, name = split_url(folder)
     else:
         path = Path(folder) if Path(folder).name not in ("", "..") else Path(folder).resolve()
         parent, name = str(path.parent), path.name
@@ -194,6 +194,7 @@ def _estimate(checked: Sweep, options: Options) -> dict[str, Any]:
 
 
 def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
+    from hwcls.escape import hide_credentials
     from hwcls.format import format_bytes
     from hwcls.report.terminal.best_model import print_best
     from hwcls.report.terminal.leaderboard import print_leaderboard
@@ -207,7 +208,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     path = outcome.folder.path
     found = load_results(path)
     page = path / "report.html"
-    url = options.shared.mirror(path.name).url if options.shared else None
+    url = hide_credentials(options.shared.mirror(path.name).url) if options.shared else None
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **build_summary(found), "failed": outcome.failed, "hints": suggest_ranges(found)}
@@ -235,7 +236,9 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
 
 
 def _exit_interrupted(name: str, as_json: bool) -> NoReturn:
+    from hwcls.escape import hide_credentials
+
     words = [word if word != "--new" else f"--set=name={name}" for word in sys.argv[1:]]
-    again = shlex.join(["hwcls", *words])
+    again = hide_credentials(shlex.join(["hwcls", *words]))
     echo(f"Interrupted; everything finished is saved. Resume with:\n  {again}", err=as_json)
     raise typer.Exit(130)

@@ -13,7 +13,7 @@ import yaml
 
 from hwcls.data.augment.defaults import describe_augment, spell_out_recorded
 from hwcls.errors import UserError
-from hwcls.format import format_count, format_duration
+from hwcls.format import format_count, format_duration, hide_private
 from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
 from hwcls.results.load import SweepResults
@@ -175,7 +175,10 @@ def _change_facts(changes: object) -> Facts:
     """What presets and options changed in the sweep file."""
     sources = changes if isinstance(changes, Mapping) else {}
     return [
-        (f"Changed by {source}", "; ".join(f"{key}: {_one_line_yaml(value)}" for key, value in values.items()))
+        (
+            f"Changed by {source}",
+            "; ".join(f"{key}: {_one_line_yaml(hide_private(value, key))}" for key, value in values.items()),
+        )
         for source, values in sources.items()
         if isinstance(values, Mapping)
     ]

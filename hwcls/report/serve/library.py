@@ -12,8 +12,7 @@ from pathlib import Path
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.escape import shell_word
-from hwcls.format import hide_credentials
+from hwcls.escape import hide_credentials, shell_word
 from hwcls.results.load import load_results, mark_running
 from hwcls.results.sweeps.find import find_sweeps, record_times
 from hwcls.results.sweeps.summary import SweepSummary, summarize_sweep

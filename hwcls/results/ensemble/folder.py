@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hwcls import files
+from hwcls.data.cache.working_copies import refuse_working_copy
 from hwcls.errors import UserError
 from hwcls.format import format_metric, join_words, name_metric
 from hwcls.inspection.ensemble.model import Ensemble
@@ -144,7 +145,8 @@ def _write(folder: Path, content: dict[str, bytes]) -> None:
 
 
 def check_own(target: Path) -> None:
-    """Raise UserError where `target` is not an ensemble/ that hwcls wrote."""
+    """Raise UserError where `target` is not an ensemble/ that hwcls wrote, or is in a working copy of results."""
+    refuse_working_copy(target.parent)
     if not os.path.lexists(target):
         return
     if not target.is_dir() or any(

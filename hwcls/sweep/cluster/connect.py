@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -191,8 +192,14 @@ def _check_listening(address: str) -> None:
 
 
 def _unreachable(address: str, error: str) -> UserError:
-    remedy = "check `ray status` there, or leave --address out to run on this machine"
+    remedy = f"check `{ray_command('status')}` there, or leave --address out to run on this machine"
     return UserError(f"no Ray cluster responds at '{address}' ({error})", where="--address", remedy=remedy)
+
+
+def ray_command(*words: str) -> str:
+    """A command of Ray's own for the shell; unlike hwcls it sends the token only where a variable asks for it."""
+    token = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+    return f"{token}{shlex.join(['ray', *words])}"
 
 
 def first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from hwcls import files
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError, install_extra
 from hwcls.models.user.code import read_code
-from hwcls.sweep.cluster.connect import first_line
+from hwcls.sweep.cluster.connect import first_line, ray_command
 from hwcls.sweep.storage.object_store import is_url
 from hwcls.temporary import temporary_folder
 
@@ -38,6 +38,14 @@ class SubmittedJob:
     address: str
     status: str  # Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED
     exit_code: int | None  # of `hwcls sweep`, once it has ended
+
+    def stop_command(self) -> str:
+        """Ends it."""
+        return ray_command("job", "stop", self.id, "--address", self.address)
+
+    def logs_command(self) -> str:
+        """Shows its output until it ends."""
+        return ray_command("job", "logs", "-f", self.id, "--address", self.address)
 
 
 def submit_sweep(sweep: Sweep, file: Path, options: Sequence[str], address: str | None) -> SubmittedJob:
@@ -72,7 +80,13 @@ def submit_sweep(sweep: Sweep, file: Path, options: Sequence[str], address: str 
 
 
 def stream_output(job: SubmittedJob, write: Callable[[str], None]) -> SubmittedJob:
-    """Write the output of the sweep until it ends; returns its final state."""
+    """Write the output of the sweep until it ends; returns its final state.
+
+    Raises:
+        UserError: The connection is lost; the job keeps running.
+    """
+    import aiohttp  # of ray[default], as the client is
+
     client, _ = _client(job.address)
 
     async def stream() -> None:
@@ -82,8 +96,10 @@ def stream_output(job: SubmittedJob, write: Callable[[str], None]) -> SubmittedJ
     try:
         asyncio.run(stream())
         info = client.get_job_info(job.id)
-    except (RayError, RuntimeError, OSError) as error:
-        raise _refused(job.address, error) from None
+    except (RayError, RuntimeError, OSError, aiohttp.ClientError) as error:
+        what = f"{job.id} does not show its output any more ({first_line(error)})"
+        remedy = f"it keeps running; `{job.logs_command()}` shows its output"
+        raise UserError(what, where=job.address, remedy=remedy) from None
     return SubmittedJob(job.id, job.address, str(info.status.value), info.driver_exit_code)
 
 

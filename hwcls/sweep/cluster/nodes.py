@@ -18,7 +18,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.autoscaler import minimum_nodes
-from hwcls.sweep.cluster.connect import cluster_machine, first_line, on_head
+from hwcls.sweep.cluster.connect import cluster_machine, first_line, on_head, ray_command
 from hwcls.sweep.cluster.ray_private import draining_nodes, was_idle, was_preempted
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources
 from hwcls.sweep.storage.environment import package_versions
@@ -208,7 +208,7 @@ def wait_for_resources(asked: ResourcesConfig, where: str) -> tuple[Resources, M
                 raise
             if waited > NO_NODES_TIMEOUT:
                 what = f"{error.what}; {missing} nodes that the cluster should start are missing"
-                raise UserError(what, where=error.where, remedy="see `ray status` on the head") from None
+                raise UserError(what, where=error.where, remedy=f"see `{ray_command('status')}` on the head") from None
         if not logged:
             log.info("waiting for %d node%s that the cluster is starting", missing, "s" * (missing > 1))
             logged = True

@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwcls.escape import printable
-from hwcls.format import hide_credentials
+from hwcls.escape import hide_credentials, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,10 +62,10 @@ def _attached(handler: logging.Handler, level: int) -> Iterator[None]:
 
 
 class _Message(logging.Formatter):
-    """The message alone; a warning begins with `note:`."""
+    """The message alone, without the credentials of a URL; a warning begins with `note:`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(record.getMessage(), "\n")
+        text = printable(hide_credentials(record.getMessage()), "\n")
         return f"note: {text}" if record.levelno >= logging.WARNING else text
 
 

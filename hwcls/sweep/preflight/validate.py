@@ -62,7 +62,7 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
     sweep = sweep.begun(read_or_none(read_yaml, folder / "sweep.yaml") or {"method": sweep.config.method})
-    change = results_folder.check_folder(folder, sweep.resolved())
+    change = results_folder.check_folder(folder, sweep.resolved(), Path(sweep.source.path))
     if change is not None:
         sweep = replace(sweep, notes=tuple(dict.fromkeys((*sweep.notes, *change.describe()))))
     check_same_cuts(sweep, SweepFolder(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import __version__, files
-from hwcls.format import hide_credentials
+from hwcls.escape import hide_credentials
+from hwcls.format import HIDDEN, hide_private
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.shapes import EnvironmentShape
 from hwcls.training.gpu import has_gpu_driver
 
 log = logging.getLogger(__name__)
 
+NOTIFY = re.compile(r"^((?:--set=)?notify(?:\.[\w*]+)?=).*", re.DOTALL)  # of --set: its command may hold a key
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 
@@ -39,6 +42,7 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
         changes: What presets and options changed in the sweep file.
     """
     target = path / "environment.json"
+    changes = {origin: hide_private(values) for origin, values in changes.items()}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     old = _read_environment(path)
     if "started" in old:
@@ -122,7 +126,8 @@ def _read_environment(path: Path) -> dict[str, Any]:
 
 
 def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *map(hide_credentials, sys.argv[1:])]
+    words = (hide_credentials(word) for word in sys.argv[1:])
+    return [Path(sys.argv[0]).name, *(NOTIFY.sub(rf"\1{HIDDEN}", word) for word in words)]
 
 
 def _git_state() -> dict[str, Any] | None:

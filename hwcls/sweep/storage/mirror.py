@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from hwcls.data.cache.working_copies import COPIES, refuse_working_copy
 from hwcls.data.catalog import cache_folder
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
-from hwcls.sweep.storage.object_store import Store, is_url, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store
 from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ RESULT = re.compile(r"trials/(\d+)/result\.json")  # uploaded after all other fi
 LAST = ("checkpoint.json", "result.json", "best.json", "leaderboard.csv", "report.html")  # refer to other files
 ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where its state is on the storage
 STATES = "state"  # the folder of the storage with the states of checkpoints
-COPIES = "results"  # the folder of the cache with the working copies
 INTERNAL = (".lock", ".tracking.lock", MIRROR, DRIVER)
 
 Stamp = tuple[int, int, int]  # time, size and inode: a file that was replaced has another inode
@@ -176,7 +176,9 @@ class Mirror:
                 self._upload(JOURNAL, found[JOURNAL])
             for name in set(self.uploaded) - set(found):
                 self._delete(name)
-        except OSError as error:
+        except UserError:
+            raise
+        except Exception as error:  # any, as it would end the thread unnoticed
             if not self.down:
                 log.warning("%s does not respond (%s); retrying every %.0f s", self.url, _short(error), EVERY)
             self.down = True
@@ -243,7 +245,7 @@ class SharedResults:
 
     def mirror(self, name: str) -> Mirror:
         """One sweep's folder."""
-        return self.opened.setdefault(name, Mirror(f"{self.url}/{name}", self.local / name))
+        return self.opened.setdefault(name, Mirror(join_url(self.url, name), self.local / name))
 
     def sweep_names(self) -> list[str]:
         """The names of all sweeps; raises UserError where the storage does not respond."""
@@ -262,9 +264,7 @@ def locate_results(results: str) -> tuple[Path, SharedResults | None]:
         shared = SharedResults(results, cache_folder())
         return shared.local, shared
     local = Path(results).expanduser()
-    if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
-        remedy = "name the shared storage itself: s3://bucket/prefix"
-        raise UserError("is only the local copy of results on shared storage", where=results, remedy=remedy)
+    refuse_working_copy(local, remedy="name the shared storage itself: s3://bucket/prefix")
     return local, None
 
 
@@ -287,5 +287,5 @@ def _upload_order(name: str) -> int:
     return 0 if name == JOURNAL else 2 if PurePosixPath(name).name in LAST else 1
 
 
-def _short(error: OSError) -> str:
+def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:160]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,31 +26,40 @@ class Store:
         """The names of all objects."""
         from pyarrow.fs import FileSelector, FileType
 
-        found = self.filesystem.get_file_info(FileSelector(self.prefix, recursive=True, allow_not_found=True))
-        return [entry.path[len(self.prefix) + 1 :] for entry in found if entry.type == FileType.File]
+        with _errors_of_storage():
+            found = self.filesystem.get_file_info(FileSelector(self.prefix, recursive=True, allow_not_found=True))
+        names = [entry.path[len(self.prefix) + 1 :] for entry in found if entry.type == FileType.File]
+        return [name for name in names if not name.endswith(".tmp")]  # what a killed driver was writing
 
     def list_folders(self) -> list[str]:
         """The names of the folders at the top."""
         from pyarrow.fs import FileSelector, FileType
 
-        found = self.filesystem.get_file_info(FileSelector(self.prefix, allow_not_found=True))
+        with _errors_of_storage():
+            found = self.filesystem.get_file_info(FileSelector(self.prefix, allow_not_found=True))
         return [entry.base_name for entry in found if entry.type == FileType.Directory]
 
     def read(self, name: str) -> bytes:
         """An object's content."""
-        with self.filesystem.open_input_stream(self._path(name)) as stream:
+        with _errors_of_storage(), self.filesystem.open_input_stream(self._path(name)) as stream:
             return bytes(stream.read())
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object, completely or not at all."""
+        """Write an object, completely or not at all; fsspec's file systems with folders may leave a part of it."""
+        from pyarrow.fs import LocalFileSystem
+
         path = self._path(name)
-        try:
-            stream = self.filesystem.open_output_stream(path)
-        except FileNotFoundError:  # a file system with folders
-            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-            stream = self.filesystem.open_output_stream(path)
-        with stream:
-            stream.write(content)
+        with _errors_of_storage():
+            if isinstance(self.filesystem, LocalFileSystem):
+                files.write_with(Path(path), lambda file: file.write(content))
+                return
+            try:
+                stream = self.filesystem.open_output_stream(path)
+            except FileNotFoundError:  # a file system with folders
+                self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+                stream = self.filesystem.open_output_stream(path)
+            with stream:
+                stream.write(content)
 
     def download(self, name: str, target: Path) -> None:
         """Copy an object to a file."""
@@ -58,18 +68,42 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Delete an object if it exists."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _errors_of_storage():
             self.filesystem.delete_file(self._path(name))
 
     def delete_folder(self, name: str) -> None:
         """Delete all objects below a name."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _errors_of_storage():
             self.filesystem.delete_dir(self._path(name))
+
+
+@contextlib.contextmanager
+def _errors_of_storage() -> Iterator[None]:
+    """Make errors of any library, such as those that fsspec's file systems raise, an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def is_url(results: str) -> bool:
     """Whether a results option names shared storage and not a local folder."""
     return "://" in results
+
+
+def join_url(url: str, name: str) -> str:
+    """The URL of a folder in another one; options of the storage stay at the end: s3://bucket/NAME?region=us-east-1."""
+    folder, mark, options = url.partition("?")
+    return f"{folder.rstrip('/')}/{name}{mark}{options}"
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The two parts that `join_url` takes."""
+    folder, mark, options = url.partition("?")
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    return f"{parent}{mark}{options}", name
 
 
 def open_store(url: str) -> Store:

@@ -12,23 +12,29 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hwcls import files
+from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.reading import DamagedFile, read_yaml
 from hwcls.sweep.storage.changes.accept import Change, check_change, with_change
 from hwcls.sweep.storage.checkpoint_store import find_checkpoints
 from hwcls.sweep.storage.lease import MIRROR
 from hwcls.tracking.folders import SweepFolder, TrialFolder, is_in_use
+from hwcls.tracking.log import LOG as TRACKING_LOG
+from hwcls.tracking.log import PROBLEMS
 from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
 PATIENCE = 0.2  # seconds for a lock that another process looks at
-# files that a start which failed before the first trial may have left
-PREPARED = {".lock", "data.json", "models.json", "splits.npz", "splits.csv", "source", MIRROR, LOG}
+FIRST = {".lock", "environment.json"}  # a start has made one of them before it makes anything in STARTED
+PREPARED = {"data.json", "models.json", "splits.npz", "splits.csv", "source", MIRROR, LOG, *FIRST}
+# what a start that was killed before its first trial may have left beside PREPARED
+STARTED = {"sweep.yaml", "study.journal", "report.html", "leaderboard.csv", "tune", "trials"}
+STARTED |= {".tracking.lock", TRACKING_LOG, PROBLEMS, *TRACKERS.names()}
 
 
 @contextmanager
 def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder]:
-    """A sweep's folder, locked while the block runs; removed again if the block fails before the first trial.
+    """A sweep's folder, locked while the block runs; what it made is removed if it fails before the first trial.
 
     Args:
         path: The folder.
@@ -39,6 +45,7 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
     """
     check_folder(path, settings)
     with locked(path):
+        before = {entry.name for entry in path.iterdir()} - {".lock"}
         if (path / "sweep.yaml").exists() and not _has_trials(path):
             (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
         old = _read_settings(path) if _has_trials(path) else {}
@@ -48,7 +55,7 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
             yield SweepFolder(path)
         except UserError:
             if not _has_trials(path):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_made(path, before)
             raise
 
 
@@ -73,8 +80,13 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_folder(path: Path, settings: Mapping[str, Any]) -> Change | None:
+def check_folder(path: Path, settings: Mapping[str, Any], file: Path | None = None) -> Change | None:
     """Check a sweep's folder without changing it; what a start would change in a sweep that has trials.
+
+    Args:
+        path: The folder.
+        settings: As of `open_folder`.
+        file: The sweep file, if known.
 
     Raises:
         UserError: As `open_folder` does, as far as it can be known without writing.
@@ -82,9 +94,8 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> Change | None:
     change = None
     if _has_trials(path):
         change = check_change(path, _read_settings(path), settings)
-    elif _is_foreign(path):
-        remedy = "name another --results, or pass --new"
-        raise UserError("exists and is not an hwcls results folder", where=str(path), remedy=remedy)
+    else:
+        _check_own(path, file)
     existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise _unwritable(path)
@@ -140,13 +151,49 @@ def _has_trials(path: Path) -> bool:
     return any(path.glob("trials/*/config.yaml"))
 
 
-def _is_foreign(path: Path) -> bool:
-    """Whether a file or a folder of another program has this path."""
-    if (path / "sweep.yaml").exists() or not path.exists():
-        return False
-    return not path.is_dir() or any(
-        i.name not in PREPARED and i.suffix != ".tmp" and not i.match("splits_*.csv") for i in path.iterdir()
-    )
+def _check_own(path: Path, file: Path | None) -> None:
+    """Raise UserError where a folder without trials holds what no start wrote, which a start may overwrite."""
+    remedy = "name another --results, or pass --new"
+    if file is not None and _is_same(file, path / "sweep.yaml"):
+        what = "the sweep file lies where the sweep.yaml of its results would be written"
+        raise UserError(what, where=str(file), remedy=remedy)
+    if not path.exists():
+        return
+    foreign = _find_foreign(path) if path.is_dir() else path.name
+    if foreign is not None:
+        what = "exists and is not an hwcls results folder"
+        if (path / "sweep.yaml").exists():
+            what = f"has a sweep.yaml and no trials, but holds what no start wrote ('{foreign}')"
+        raise UserError(what, where=str(path), remedy=remedy)
+
+
+def _find_foreign(path: Path) -> str | None:
+    """An entry of a folder without trials that no start wrote, if any."""
+    names = sorted(entry.name for entry in path.iterdir())
+    known = PREPARED | (STARTED if FIRST.intersection(names) else set())
+    for name in names:
+        entry = path / name
+        if name not in known and entry.suffix != ".tmp" and not entry.match("splits_*.csv"):
+            return name
+        if name == "trials" and any(inner.is_file() and inner.suffix != ".tmp" for inner in entry.rglob("*")):
+            return name
+        if name == "leaderboard.csv" and entry.read_bytes().count(b"\n") > 1:  # of trials that were removed
+            return name
+    return None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _remove_made(path: Path, before: Collection[str]) -> None:
+    """Remove what a start made in a folder that had these entries before."""
+    if not before:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for entry in path.iterdir():
+        if entry.name not in before:
+            files.remove(entry)
 
 
 def _busy(path: Path) -> UserError:

@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hwcls.errors import UserError
-from hwcls.format import hide_credentials, split_credentials
+from hwcls.escape import hide_credentials
+from hwcls.format import split_credentials
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow.settings import SQLITE, check_uri, database_of, read_settings
 

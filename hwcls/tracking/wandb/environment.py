@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from hwcls.config.sweep import check_project
 from hwcls.errors import UserError
-from hwcls.format import hide_credentials
+from hwcls.escape import hide_credentials
 
 PREFIX = "WANDB_"
 SHOWN = {"WANDB_PROJECT": "project", "WANDB_ENTITY": "entity", "WANDB_BASE_URL": "server", "WANDB_MODE": "mode"}

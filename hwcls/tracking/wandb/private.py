@@ -11,7 +11,7 @@ from typing import Any
 import wandb
 from wandb.sdk import wandb_setup
 
-from hwcls.format import hide_credentials
+from hwcls.escape import hide_credentials
 from hwcls.tracking.wandb.environment import ignored_settings, ignored_variables
 
 VERSION = "0.31"  # that all below was written for; tests/tracking/test_wandb_private.py checks it

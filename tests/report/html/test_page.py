@@ -80,6 +80,12 @@ def test_changes_by_a_preset_are_on_the_page(results, tmp_path):
     text = Page(write_page(tmp_path).read_text("utf-8")).text
     assert "Changed by preset quick run_cap: 6; parameters.data: {name: digits}" in text
     assert "Changed by options seed: 3" in text
+    changes = {
+        "preset loud": {"notify.command": "curl KEY", "notify": {"command": "curl KEY"}}
+    }  # of an earlier version
+    files.write_json(tmp_path / "environment.json", {**known, "changes": changes})
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "Changed by preset loud notify.command: (hidden); notify: {command: (hidden)}" in text
 
 
 def test_features_that_were_computed_once_are_on_the_page(results, tmp_path):

@@ -6,18 +6,23 @@ import threading
 import time
 from types import SimpleNamespace
 
+import fsspec
 import pytest
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
+from hwcls.inspection.load_trained import count_test_read
+from hwcls.results.ensemble.folder import check_own
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.search import messages
 from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
+from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
-from hwcls.sweep.storage.object_store import is_url, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
 from tests.sweep.faults import Disturbed
 
 
@@ -316,6 +321,70 @@ def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, mon
         s3.fails = False
 
 
+class Faulty(FSSpecHandler):
+    """A file system that raises what is no OSError while it `fails`, as those of fsspec may."""
+
+    fails = False
+
+    def open_output_stream(self, path, metadata):
+        if self.fails:
+            raise ValueError("quota")
+        return super().open_output_stream(path, metadata)
+
+
+def test_an_error_of_a_library_is_retried(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(module, "EVERY", 0.05)
+    handler = Faulty(fsspec.filesystem("memory"))
+    monkeypatch.setattr(lease, "open_store", lambda url: Store(PyFileSystem(handler), "/faulty"))
+    here = SharedResults("memory://faulty", tmp_path / "cache").mirror("a")
+    here.download()
+    with here.uploading():
+        handler.fails = True
+        (here.local / "one").write_bytes(b"1")
+        wait_for(lambda: here.down)
+        assert "does not respond (ValueError: quota); retrying" in caplog.text
+        handler.fails = False
+        wait_for(lambda: "one" in here.store.list_objects())
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "drop_ends", None)  # an error of hwcls itself
+            (here.local / "study.journal").write_bytes(b"j")
+            wait_for(lambda: here.down)
+        wait_for(lambda: "study.journal" in here.store.list_objects())
+        assert here.error is None
+
+
+def wait_for(happened):
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    store = open_store(f"file://{tmp_path}/a")
+    store.write("b/one", b"1")
+    (tmp_path / "a/b/.two.7.tmp").write_bytes(b"half")  # of a driver that was killed
+    with pytest.raises(OSError, match="TypeError"):
+        store.write("b/one", None)
+    assert store.read("b/one") == b"1"
+    assert store.list_objects() == ["b/one"]
+
+
+def test_a_url_with_options(s3, tmp_path):
+    assert split_url("s3://bucket/a/name/?region=eu-west-1") == ("s3://bucket/a?region=eu-west-1", "name")
+    assert split_url("s3://bucket/a/name") == ("s3://bucket/a", "name")
+    shared = SharedResults(f"{s3.url}/options?region=us-east-1", tmp_path / "cache")
+    first = started(shared.mirror("first"))
+    (first.local / "sweep.yaml").write_text("name: first\n")
+    assert first.upload_changes()
+    assert contents(f"{s3.url}/options/first") == {"sweep.yaml": b"name: first\n"}
+    assert shared.sweep_names() == ["first"]
+    second = shared.mirror("second")
+    assert split_url(second.url) == (shared.url, "second")
+    second.download()
+    assert not (second.local / "sweep.yaml").exists()
+
+
 def test_a_place_that_cannot_be_used(s3, tmp_path):
     with pytest.raises(UserError, match="cannot be read and written"):
         go_on(SharedResults("s3://no-such-bucket/x", tmp_path).mirror("a"))
@@ -422,6 +491,28 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the local copy" in done.output
+
+
+def test_what_would_be_lost_with_a_local_copy_is_not_written_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    path = SharedResults(f"file://{tmp_path}/bucket", tmp_path / "cache").local / "a"
+    (path / "trials/0").mkdir(parents=True)
+    (path / "sweep.yaml").write_text("name: a\n")
+    (path / "trials/0/config.yaml").write_text("x: 1\n")
+    before = sorted(path.rglob("*"))
+    for write in (
+        lambda: exclude_trials(path, [0], "the GPU was faulty"),
+        lambda: include_trials(path, [0]),
+        lambda: count_test_read(path / "trials/0"),
+        lambda: check_own(path / "ensemble"),
+    ):
+        with pytest.raises(UserError, match=r"is only the local copy of results on shared storage .* copy the folder"):
+            write()
+    done = CliRunner().invoke(app, ["figures", str(path)])
+    assert "is only the local copy of results on shared storage — name another folder: --out" in done.output
+    assert sorted(path.rglob("*")) == before
+    shutil.copytree(path, tmp_path / "mine")
+    assert count_test_read(tmp_path / "mine/trials/0") == 1
 
 
 def untimed(line):

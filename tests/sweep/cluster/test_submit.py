@@ -1,9 +1,12 @@
 """What is sent to a cluster, and what is said where that cannot be."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs
+from hwcls.sweep.cluster.connect import ray_command
 from hwcls.sweep.cluster.jobs import collect_files
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
@@ -22,6 +26,7 @@ MODEL = (
     "import helper\n\ndef build(classes, channels, image_size):\n    return helper.net(classes, channels, image_size)\n"
 )
 KEY = "5ec12e75ec12e75ec12e75ec12e75ec12e75ec1"  # of this machine's W&B account, which no other one gets
+JOB = ("job_id", "submission_id")
 HELPER = """
 from torch import nn
 
@@ -77,6 +82,74 @@ def test_a_head_that_does_not_answer(own):
     assert "no cluster responds" in done.output
     assert "ray dashboard cluster.yaml" in done.output
     assert len(done.output.strip().splitlines()) == 1
+
+
+@contextmanager
+def dashboard():
+    """A stand-in for a head's dashboard, which takes a job and whose connection then fails; and its requests."""
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            requests.append((self.command, self.path, self.headers.get("Authorization")))
+            found = {"version": "4", "ray_version": "2", "ray_commit": "", "session_name": "s"}
+            if self.command == "POST":
+                found = {"stopped": True} if self.path.endswith("/stop") else dict.fromkeys(JOB, "raysubmit_x")
+            content = json.dumps(found).encode()
+            self.send_response(500 if self.path.endswith("/logs/tail") else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_connection_that_ends_while_the_job_runs(own, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with dashboard() as (address, _):
+        done = CliRunner().invoke(app, ["submit", str(own()), "--address", address])
+    assert done.exit_code == 2, done.output
+    first, last = done.output.strip().splitlines()
+    assert first == f"submitted as raysubmit_x; `ray job stop raysubmit_x --address {address}` ends it"
+    assert "raysubmit_x does not show its output any more (500" in last
+    assert f"it keeps running; `ray job logs -f raysubmit_x --address {address}` shows its output" in last
+
+
+def test_commands_of_ray_send_the_token(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    job = jobs.SubmittedJob("raysubmit_x", "http://127.0.0.1:8265", "RUNNING", None)
+    assert job.stop_command() == "RAY_AUTH_MODE=token ray job stop raysubmit_x --address http://127.0.0.1:8265"
+    assert job.logs_command().startswith("RAY_AUTH_MODE=token ray job logs -f raysubmit_x --address")
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    assert ray_command("status") == "ray status"
+
+
+@pytest.mark.slow
+def test_the_command_that_is_printed_is_let_in(own, tmp_path):
+    (tmp_path / "home/.ray").mkdir(parents=True)
+    (tmp_path / "home/.ray/auth_token").write_text("ab" * 32)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    options = {"capture_output": True, "text": True, "timeout": 100, "env": {**kept, "HOME": str(tmp_path / "home")}}
+    options["env"]["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with dashboard() as (address, requests):
+        command = [sys.executable, "-m", "hwcls", "submit", str(own()), "--no-follow", "--address", address]
+        done = subprocess.run(command, **options)
+        assert done.returncode == 0, done.stderr
+        subprocess.run(f"{done.stdout.split('`')[1]} --no-wait", shell=True, check=True, **options)
+    assert requests[-1] == ("POST", "/api/jobs/raysubmit_x/stop", f"Bearer {'ab' * 32}")
 
 
 @pytest.mark.slow

@@ -29,6 +29,14 @@ def test_a_pipe_gets_a_plain_line_for_each_event():
     assert printed(quiet=True) == ""
 
 
+@pytest.mark.parametrize("console", [{}, {"force_terminal": True, "legacy_windows": False}])
+def test_a_console_gets_no_credentials(console):
+    shown = Console(file=io.StringIO(), width=200, color_system=None, **console)
+    with log_to_console(shown):
+        log.info("tiny: 4 trials; results in s3://key:secret@bucket/tiny")
+    assert "results in s3://bucket/tiny" in shown.file.getvalue()
+
+
 def test_a_terminal_gets_the_time_as_well():
     first, second = printed(force_terminal=True, legacy_windows=False).splitlines()
     assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] trial 3 \[red\] starts, 100 % *", first)

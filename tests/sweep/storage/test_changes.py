@@ -79,6 +79,17 @@ def test_more_trials_and_a_wider_range_are_recorded_with_the_file(tiny, results)
     load_sweep(results / "tiny" / "sweep.yaml")  # as `hwcls confirm` does
 
 
+def test_a_command_that_is_changed_is_recorded_without_it(tiny, results):
+    begin(tiny(notify={"command": "true https://x/OLD"}), results)
+    begin(tiny(notify={"command": "true https://user:NEW@x/"}), results)
+    first, second = (entry["changed"] for entry in kept(results)["x-changes"]["log"])
+    assert {"key": "notify.command", "old": None, "new": "(hidden)"} in first
+    assert second == [{"key": "notify.command", "old": "(hidden)", "new": "(hidden)"}]
+    text = "; ".join(text for _, text in list_changes(load_results(results / "tiny")))
+    assert "OLD" not in text
+    assert text.endswith("notify.command (hidden) → (hidden)")
+
+
 def test_what_a_narrower_range_cannot_draw_is_left_out_and_comes_back(tiny, results):
     before = rates(results)
     middle = sorted(before.values())[1]

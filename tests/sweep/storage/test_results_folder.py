@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hwcls import files
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.storage.environment import write_environment
 from hwcls.sweep.storage.results_folder import free_name
@@ -132,6 +133,67 @@ def test_a_foreign_folder_is_left_alone(tiny, tmp_path):
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
 
 
+def files_below(path):
+    return sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+
+
+@pytest.mark.parametrize(
+    ("names", "foreign"),
+    [
+        (("sweep.yaml",), "sweep.yaml"),  # no start writes it first
+        (("sweep.yaml", "notes.txt", "photos/1.png"), "notes.txt"),
+        (("sweep.yaml", ".lock", "notes.txt"), "notes.txt"),
+        (("sweep.yaml", ".lock", "environment.json", "best/best.safetensors", "report.html"), "best"),
+        (("sweep.yaml", ".lock", "trials/0/metrics.jsonl"), "trials"),
+        (("sweep.yaml", ".lock", "leaderboard.csv"), "leaderboard.csv"),
+    ],
+)
+def test_what_no_start_wrote_is_left_alone(tiny, tmp_path, names, foreign):
+    for name in names:
+        files.write_text(tmp_path / "tiny" / name, "name: tiny\nmine: 1\n")
+    with pytest.raises(UserError, match=f"holds what no start wrote \\('{foreign}'\\)"), open_sweep(tiny(), tmp_path):
+        pass
+    assert files_below(tmp_path / "tiny") == sorted(names)
+    assert "mine" in (tmp_path / "tiny" / "sweep.yaml").read_text()
+
+
+def test_the_sweep_file_in_its_results_folder_is_left_alone(tiny, sweep_file, tmp_path):
+    from hwcls.sweep.preflight.validate import Options, check_sweep
+
+    sweep = tiny()
+    (tmp_path / "tiny").mkdir()
+    file = tmp_path / "tiny" / "sweep.yaml"
+    (tmp_path / "tiny.yaml").rename(file)
+    with pytest.raises(UserError, match="the sweep file lies where the sweep"):
+        check_sweep(load_sweep(file), Options(tmp_path, wandb="off"))
+    assert check_sweep(load_sweep(file), Options(tmp_path, new=True, wandb="off")).config.name == "tiny-2"
+    with open_sweep(sweep, tmp_path / "results") as folder:
+        begin(folder)
+    check_sweep(load_sweep(folder.path / "sweep.yaml"), Options(tmp_path / "results", wandb="off"))  # has trials
+
+
+def test_a_start_that_failed_removes_only_what_it_made(tiny, tmp_path):
+    files.write_text(tmp_path / "tiny" / "source" / "net.py", "mine = 1\n")
+
+    def fail(folder):
+        (folder.path / "data.json").write_text("{}")
+        (folder.path / "tune" / "x").mkdir(parents=True)
+        raise UserError("no cluster")
+
+    with pytest.raises(UserError, match="no cluster"), open_sweep(tiny(), tmp_path) as folder:
+        fail(folder)
+    assert files_below(tmp_path / "tiny") == ["source/net.py"]
+
+
+def test_a_start_that_was_killed_before_its_first_trial_is_begun_again(tiny, tmp_path):
+    with open_sweep(tiny(), tmp_path) as folder:
+        for name in ("report.html", "tracking.log", "wandb/cursor.jsonl", "tune/x", "trials/0/.config.yaml.7.tmp"):
+            files.write_text(folder.path / name, "")
+        files.write_text(folder.path / "leaderboard.csv", "rank,trial,status\n")
+    with open_sweep(tiny(run_cap=9), tmp_path):
+        pass
+
+
 def test_a_place_that_cannot_be_written(tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"), open_sweep(tiny(), tmp_path / "file"):
@@ -156,3 +218,14 @@ def test_the_command_is_kept_without_credentials(tmp_path, monkeypatch):
     write_environment(tmp_path, {})
     kept = json.loads((tmp_path / "environment.json").read_text())
     assert kept["command"] == ["hwcls", "sweep", "a.yaml", "--results", "s3://bucket/a"]
+
+
+def test_a_command_of_the_user_is_not_kept(tmp_path, monkeypatch):
+    words = ["--set", "notify.command=curl https://x/KEY", "--set=notify={command: curl KEY}", "--set", "run_cap=2"]
+    monkeypatch.setattr("sys.argv", ["/bin/hwcls", "sweep", "a.yaml", *words])
+    write_environment(tmp_path, {"options": {"notify.command": "curl https://x/KEY", "run_cap": 2}})
+    text = (tmp_path / "environment.json").read_text()
+    assert "KEY" not in text
+    kept = json.loads(text)
+    assert kept["command"][3:] == ["--set", "notify.command=(hidden)", "--set=notify=(hidden)", "--set", "run_cap=2"]
+    assert kept["changes"] == {"options": {"notify.command": "(hidden)", "run_cap": 2}}

@@ -48,12 +48,14 @@ def figures(
 
     Example: hwcls figures results/quickstart --format svg
     """
+    from hwcls.data.cache.working_copies import refuse_working_copy
     from hwcls.figures.style import WIDTHS
     from hwcls.figures.write import FORMATS, find_foreign, plan_figures, write_figures
 
     _check_word("--format", format, FORMATS)
     _check_word("--width", width, WIDTHS)
     sweep, to = _load(folder), folder / "figures" if out is None else out
+    refuse_working_copy(to, remedy="name another folder: --out FOLDER")
     planned, left_out = plan_figures(sweep, only or [], to, format)
     check_overwrite(find_foreign(sweep, planned, to), overwrite)
     write_figures(sweep, planned, width)

@@ -9,6 +9,7 @@ from typing import Any
 from hwcls.config.remedies.values import as_yaml
 from hwcls.config.space import Group, Node, Space
 from hwcls.config.sweep_file import Sweep
+from hwcls.format import hide_private
 from hwcls.sweep.storage.settings import plain_config, plain_node
 
 Leaves = dict[str, tuple[Any, str]]  # by key: the value, and how it is shown
@@ -67,7 +68,7 @@ def _leaves(group: Group) -> Iterator[tuple[str, tuple[Any, str]]]:
 
 def _shown(node: Node) -> str:
     value = plain_node(node)
-    return str(node) if isinstance(value, dict) and not isinstance(node, Group) else as_yaml(value)
+    return str(node) if isinstance(value, dict) and not isinstance(node, Group) else as_yaml(hide_private(value))
 
 
 def _labels(group: Group) -> set[str]:
@@ -84,5 +85,5 @@ def _flat(values: Mapping[str, Any], key: str = "") -> Leaves:
         if isinstance(value, Mapping):
             found |= _flat(value, f"{key}{name}.")
         elif value is not None:
-            found[f"{key}{name}"] = value, as_yaml(value)
+            found[f"{key}{name}"] = value, as_yaml(hide_private(value, f"{key}{name}"))
     return found

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hwcls.data.cache.working_copies import refuse_working_copy
 from hwcls.errors import UserError
 from hwcls.escape import shell_word
 from hwcls.format import format_count
@@ -22,7 +23,8 @@ def exclude_trials(path: Path, numbers: Sequence[int], why: str) -> None:
     """Have trials of the results folder `path` left out, all or none; another verdict on test is a further look.
 
     Raises:
-        UserError: There is no such sweep or trial, it has not ended, it is excluded already, or `why` is empty.
+        UserError: There is no such sweep or trial, it has not ended, it is excluded already, `why` is empty, or the
+            folder is only the working copy of results on shared storage.
     """
     why = " ".join(why.split())
     if not why:
@@ -48,7 +50,7 @@ def include_trials(path: Path, numbers: Sequence[int]) -> None:
     """Have excluded trials counted again, all or none.
 
     Raises:
-        UserError: There is no such sweep or trial, or it is not excluded.
+        UserError: There is no such sweep or trial, it is not excluded, or the folder is only a working copy.
     """
     with _opened(path, numbers) as (trials, left):
         for number, trial in trials.items():
@@ -67,6 +69,7 @@ def include_trials(path: Path, numbers: Sequence[int]) -> None:
 @contextmanager
 def _opened(path: Path, numbers: Sequence[int]) -> Iterator[tuple[dict[int, TrialFolder], dict[int, LeftOut]]]:
     """The named trials, and all that are left out; no driver works in the folder meanwhile."""
+    refuse_working_copy(path)
     settings = read_settings(path)
     with locked(path):
         known = SweepFolder(path).trials()
