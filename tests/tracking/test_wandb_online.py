@@ -145,6 +145,23 @@ def test_sync_sends_what_was_written_offline_and_only_that(sweep, server):
     assert not list((sweep.path / "wandb").glob("offline-run-*"))
 
 
+def test_files_in_another_folder_are_one_for_each_run_until_sync_deletes_them(sweep, server, monkeypatch, tmp_path):
+    def written(folder):
+        return len(list((folder / "wandb").glob("offline-run-*")))
+
+    sweep.add(sweep.trial(0), range(1, 3))
+    drained(sweep, "offline").close()
+    assert written(sweep.path) == 1
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    for epochs, status in ((range(3, 4), None), (range(4, 5), "complete")):
+        sweep.add(sweep.trial(0), epochs, status)
+        drained(sweep, "offline").close()
+        assert (written(sweep.path), written(tmp_path / "elsewhere")) == (0, 1)
+    assert sync_sweep(sweep, "p") == 1
+    assert server.epochs() == {"small-0": [1, 2, 3, 4]}
+    assert written(tmp_path / "elsewhere") == 0
+
+
 def test_no_credentials(sweep, monkeypatch):
     with pytest.raises(UserError, match=r"no credentials.*wandb login"):
         TRACKERS["wandb"].open(sweep, "online")

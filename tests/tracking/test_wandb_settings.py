@@ -1,6 +1,7 @@
 """`trackers: {wandb: ...}` in a sweep file: refused before the first trial where W&B would refuse it."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import wandb
@@ -104,6 +105,21 @@ def test_settings_are_read_back_and_may_change(load, tmp_path):
 def test_own_tags_come_first_and_each_once(tmp_path):
     place = Place(SweepFolder(tmp_path), "offline", WandbSettings(tags=("demo", "thesis")))
     assert place.tags(["l" * 70, "demo"]) == ("l" * 64, "demo", "thesis")
+
+
+@pytest.mark.parametrize("variable", [None, "/elsewhere", "~"])
+def test_offline_files_are_deleted_where_they_were_written(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if variable:
+        monkeypatch.setenv("WANDB_DIR", variable.replace("/else", f"{tmp_path}/else"))
+    place = Place(SweepFolder(tmp_path / "demo"), "offline", WandbSettings())
+    wandb_files = Path(wandb.Settings(root_dir=str(place.root)).wandb_dir)
+    for folder in (wandb_files, tmp_path / "demo" / "wandb"):
+        for run in ("offline-run-1-abc", "offline-run-1-other", "run-1-abc"):
+            (folder / run).mkdir(parents=True, exist_ok=True)
+    place.delete_offline_files("abc")
+    for folder in (wandb_files, tmp_path / "demo" / "wandb"):
+        assert sorted(path.name for path in folder.iterdir()) == ["offline-run-1-other", "run-1-abc"]
 
 
 def test_a_report_without_its_package_is_an_error_before_the_first_trial(load, tmp_path, monkeypatch):
