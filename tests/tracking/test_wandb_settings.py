@@ -15,6 +15,7 @@ from hwcls.sweep.storage.settings import changed_keys
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.wandb.run import Place
 from hwcls.tracking.wandb.settings import WandbSettings, read_settings
+from hwcls.tracking.wandb.workspace import find_entity
 
 
 @pytest.fixture
@@ -105,6 +106,25 @@ def test_settings_are_read_back_and_may_change(load, tmp_path):
 def test_own_tags_come_first_and_each_once(tmp_path):
     place = Place(SweepFolder(tmp_path), "offline", WandbSettings(tags=("demo", "thesis")))
     assert place.tags(["l" * 70, "demo"]) == ("l" * 64, "demo", "thesis")
+
+
+def test_an_option_is_before_the_variable_and_that_before_the_file(tmp_path, monkeypatch):
+    class Api:
+        settings, default_entity = {"entity": "of W&B's settings"}, "of the account"
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    folder = SweepFolder(tmp_path)
+    assert find_entity(folder, None) == "of W&B's settings"
+    Api.settings["entity"] = None
+    assert find_entity(folder, None) == "of the account"
+    Api.default_entity = None
+    with pytest.raises(UserError, match="pass --entity NAME"):
+        find_entity(folder, None)
+    (tmp_path / "sweep.yaml").write_text("trackers: {wandb: {entity: file}}")
+    assert find_entity(folder, None) == "file"
+    monkeypatch.setenv("WANDB_ENTITY", "variable")
+    assert find_entity(folder, None) == "variable"
+    assert find_entity(folder, "option") == "option"
 
 
 @pytest.mark.parametrize("variable", [None, "/elsewhere", "~"])

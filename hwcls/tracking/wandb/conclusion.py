@@ -68,7 +68,7 @@ class Conclusion:
         return lost
 
     def _save_report(self) -> None:
-        save_report(self.place.sweep, self.summary, self.place.settings.entity)
+        save_report(self.place.sweep, self.summary)
 
     def _new_page(self) -> Path | None:
         """report.html, unless W&B has it as it is now or is not to get it."""
