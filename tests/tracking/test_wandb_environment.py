@@ -48,6 +48,7 @@ HOSTILE = {
     "WANDB__PRIMARY": "false",
     "WANDB_X_LABEL": "theirs",
     "WANDB__UPDATE_FINISH_STATE": "false",
+    "WANDB_SETTINGS_SYSTEM": "/nowhere/settings",  # wandb reads that of WANDB_CONFIG_DIR before it
 }
 KEPT = ("API_KEY", "PROJECT", "ENTITY", "MODE", "DIR", "BASE_URL", "CONFIG_DIR", "CACHE_DIR", "HTTP_TIMEOUT")
 

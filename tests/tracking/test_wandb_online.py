@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import wandb
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
@@ -21,6 +22,7 @@ from hwcls.tracking.wandb import run as wandb_run
 from hwcls.tracking.wandb.sync import sync_sweep
 from hwcls.tracking.wandb.tracker import WandbTracker
 from hwcls.tracking.wandb.workspace import save_workspace
+from tests.tracking.conftest import Server
 from tests.tracking.test_trackers import MEDIA
 
 pytestmark = pytest.mark.slow
@@ -337,3 +339,14 @@ def test_another_entity_gets_every_run(sweep, server):
     assert [deliver_to("a"), deliver_to("a")] == [1, 0]
     sweep.add(sweep.trial(1), range(1, 3), "complete")
     assert deliver_to("b") == 2
+
+
+def test_another_server_gets_every_run(sweep, server, monkeypatch):
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    assert [sync_sweep(sweep, "p"), sync_sweep(sweep, "p")] == [1, 0]
+    other = Server()
+    monkeypatch.setenv("WANDB_BASE_URL", other.url)
+    wandb.teardown()  # as in a new process
+    assert [sync_sweep(sweep, "p"), sync_sweep(sweep, "p")] == [1, 0]
+    assert other.epochs() == server.epochs() == {"small-0": [1, 2]}
+    other.close()

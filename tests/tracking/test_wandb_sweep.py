@@ -107,6 +107,14 @@ def test_the_page_is_an_artifact_once_and_an_alert_is_sent(sweep, server, summar
     assert server.unknown == []
 
 
+def test_another_entity_gets_the_page_too(sweep, server, summary, monkeypatch):
+    configure(sweep, page=True)
+    assert track(sweep, summary) == []
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    assert [track(sweep, summary), track(sweep, summary)] == [[], []]
+    assert len(server.logged("demo-page")) == 2
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_report_is_saved_and_later_replaced(sweep, server, summary):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")

@@ -24,7 +24,7 @@ KEPT = {"api_key", "identity_token_file", "credentials_file"}
 KEPT |= {"project", "entity", "base_url", "root_dir", "dir"}
 KEPT |= {"app_url", "app_url_override", "http_timeout", "file_pusher_timeout", "insecure_disable_ssl"}
 KEPT |= {"http_proxy", "https_proxy", "config_dir", "cache_dir", "data_dir", "artifact_dir", "init_timeout"}
-KEPT |= {"silent", "debug", "core_debug", "error_reporting", "sagemaker_disable", "settings_system"}
+KEPT |= {"silent", "debug", "core_debug", "error_reporting", "sagemaker_disable"}
 KEPT_PRIVATE = ("x_graphql_", "x_file_stream_", "x_file_transfer_", "x_service_wait", "x_proxies", "x_extra_http_")
 
 

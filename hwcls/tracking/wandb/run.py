@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,16 @@ class Place:
     def root(self) -> Path:
         """Where the folder wandb/ with the files of the runs is: WANDB_DIR, or else the sweep's folder."""
         return Path(os.environ.get("WANDB_DIR") or self.sweep.path)
+
+    def address(self, project: str) -> dict[str, str]:
+        """Where a run goes, for the cursor: `target`, its entity and project, and online the `server`."""
+        target = {"target": f"{entity_name(self.settings.entity) or ''}/{project_name(project)}"}
+        return target | ({"server": prepare()} if self.mode == "online" else {})
+
+    def has(self, known: Mapping[str, Any], project: str) -> bool:
+        """Whether what the cursor knows of a run was delivered here; earlier versions noted less of the address."""
+        same = all(known.get(name, value) == value for name, value in self.address(project).items())
+        return same and known.get("mode") in ("online", self.mode)
 
     def open_run(
         self, project: str, run_id: str, upload: float, stop: Callable[[], None] = lambda: None, **shown: Any

@@ -16,7 +16,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import LEFT_OUT_TAG, Alert, RunInfo, SweepSummary
 from hwcls.tracking.wandb.conclusion import Conclusion, describe_failure
-from hwcls.tracking.wandb.environment import chosen_mode, entity_name, project_name
+from hwcls.tracking.wandb.environment import chosen_mode
 from hwcls.tracking.wandb.login import login_problem
 from hwcls.tracking.wandb.run import BEST_FILES, EXIT_CODES, PAUSED, Place, WandbRun
 from hwcls.tracking.wandb.settings import read_settings
@@ -48,9 +48,7 @@ class WandbTracker:
         self._delivered.discard(run.key)
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
-        target = f"{entity_name(self._place.settings.entity) or ''}/{project_name(run.project)}"
-        # what was delivered to another entity or project is delivered again; earlier versions did not note it
-        same_place = known.get("mode") in ("online", self._place.mode) and known.get("target", target) == target
+        same_place = self._place.has(known, run.project)  # else it is delivered again
         left_out = LEFT_OUT_TAG in run.tags
         standing = run.is_best(), bool(run.on_front()), left_out
         same_run = tuple(bool(known.get(key)) for key in ("is_best", "on_front", "left_out")) == standing
@@ -61,7 +59,8 @@ class WandbTracker:
         if known and not self._online:
             self._place.delete_offline_files(run_id)
         shown = known.get("shown") if same_place and self._online else None
-        self._cursor.update(run.key, id=run_id, mode=self._place.mode, target=target, status=None, shown=shown)
+        address = self._place.address(run.project)
+        self._cursor.update(run.key, id=run_id, mode=self._place.mode, **address, status=None, shown=shown)
         self._init_failed = True
         self._open[run.key] = opened = WandbRun(run, run_id, self._place, shown)
         self._init_failed = False
