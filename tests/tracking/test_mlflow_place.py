@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import sqlite3
@@ -22,7 +23,16 @@ from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.mlflow.media_files import write_media
-from hwcls.tracking.mlflow.place import PASSWORD, SECRETS, USER, VARIABLE, find_place, plain_errors, prepare
+from hwcls.tracking.mlflow.place import (
+    PASSWORD,
+    SECRETS,
+    USER,
+    VARIABLE,
+    find_place,
+    find_servers,
+    plain_errors,
+    prepare,
+)
 from hwcls.tracking.mlflow.store import open_cursor
 from tests.tracking.test_trackers import MEDIA
 
@@ -221,6 +231,38 @@ def test_a_moved_folder_still_knows_what_a_server_has(sweep, monkeypatch):
     place = find_place(type(sweep)(sweep.path.with_name("elsewhere")))
     assert open_cursor(place).get("trials/0") == {"id": "1"}
     assert isinstance(open_cursor(place), Cursor)
+
+
+def test_one_server_has_one_cursor_however_its_address_is_spelled(tmp_path, sweep, monkeypatch):
+    load(tmp_path, "http://Lab:5000/")
+    (sweep.path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text())
+    first = open_cursor(find_place(sweep))
+    for spelling in ("http://lab:5000", "http://lab:5000/", "HTTP://LAB:5000"):
+        monkeypatch.setenv(VARIABLE, spelling)
+        assert open_cursor(find_place(sweep)).identity == first.identity
+        assert len(find_servers(sweep)) == 1
+    for other in ("http://lab:5001", "https://lab:5000", "http://lab:5000/x", "http://lab:5000/X"):
+        monkeypatch.setenv(VARIABLE, other)
+        assert open_cursor(find_place(sweep)).identity != first.identity
+    assert len(list((sweep.path / "mlflow").iterdir())) == 5
+
+
+@pytest.mark.parametrize("written", ["http://lab:5000", "http://lab:5000/", "http://Lab:5000", "http://Lab:5000/"])
+def test_a_cursor_of_version_0_2_0_is_found(sweep, monkeypatch, written):
+    digest = hashlib.blake2b(written.encode(), digest_size=6).hexdigest()
+    earlier = Cursor(sweep.path / "mlflow" / f"cursor-{digest}.jsonl")
+    spellings = [written] if "L" in written else ["http://lab:5000", "http://lab:5000/"]
+    for spelling in spellings:
+        monkeypatch.setenv(VARIABLE, spelling)
+        assert open_cursor(find_place(sweep)).identity == earlier.identity
+
+
+def test_two_cursors_of_one_server_stay_as_they_are(sweep, monkeypatch):
+    for spelling in ("http://lab:5000", "http://lab:5000/"):
+        digest = hashlib.blake2b(spelling.encode(), digest_size=6).hexdigest()
+        earlier = Cursor(sweep.path / "mlflow" / f"cursor-{digest}.jsonl")
+        monkeypatch.setenv(VARIABLE, spelling)
+        assert open_cursor(find_place(sweep)).identity == earlier.identity
 
 
 def test_without_mlflow_the_remedy_is_named(sweep, monkeypatch):

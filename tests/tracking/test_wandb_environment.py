@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import wandb
 from wandb import env
@@ -11,8 +13,9 @@ from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import describe_tracking
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.wandb import login
-from hwcls.tracking.wandb.environment import describe, ignored_variables, is_kept, project_name
+from hwcls.tracking.wandb.environment import chosen_mode, describe, ignored_variables, is_kept, project_name
 from hwcls.tracking.wandb.private import prepare
+from hwcls.tracking.wandb.sync import sync_sweep
 
 HOSTILE = {
     "WANDB_SWEEP_ID": "abc12345",
@@ -45,6 +48,7 @@ HOSTILE = {
     "WANDB__PRIMARY": "false",
     "WANDB_X_LABEL": "theirs",
     "WANDB__UPDATE_FINISH_STATE": "false",
+    "WANDB_SETTINGS_SYSTEM": "/nowhere/settings",  # wandb reads that of WANDB_CONFIG_DIR before it
 }
 KEPT = ("API_KEY", "PROJECT", "ENTITY", "MODE", "DIR", "BASE_URL", "CONFIG_DIR", "CACHE_DIR", "HTTP_TIMEOUT")
 
@@ -85,6 +89,71 @@ def test_settings_files_and_variables_say_where_and_not_what(hostile, monkeypatc
     assert (found.sweep_id, found.run_id, found.run_group, found.run_notes) == (None, None, None, None)
     assert (found.launch, found.resume, found.x_label) == (False, None, None)
     assert (found.entity, found.project) == ("team", "filed")  # the sweep file's project is passed to each run
+
+
+@pytest.fixture
+def set_offline(monkeypatch, tmp_path):
+    """A working folder where W&B was set offline, as `wandb offline` does, or by the variable."""
+    monkeypatch.chdir(tmp_path)
+
+    def set_by(way):
+        if way == "variable":
+            monkeypatch.setenv("WANDB_MODE", "offline")
+        else:
+            (tmp_path / "wandb").mkdir()
+            (tmp_path / "wandb" / "settings").write_text("[default]\nmode = offline\n")
+
+    return set_by
+
+
+def test_a_mode_is_found_where_wandb_finds_it(set_offline, monkeypatch, tmp_path):
+    assert chosen_mode() == ("", None)
+    own = tmp_path / "home" / "settings"  # in WANDB_CONFIG_DIR
+    for text in ("no settings", "[default]\nproject = p\n", "[default]\nmode = 50%\n"):
+        own.write_text(text)
+        assert chosen_mode() == ("", None)
+    own.write_text("[default]\nmode = disabled\n")
+    assert chosen_mode() == ("disabled", own)
+    set_offline("file")
+    assert chosen_mode() == ("offline", Path("wandb/settings"))
+    assert wandb.Settings(settings_system=str(own)).read_system_settings().all()["mode"] == "offline"
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert chosen_mode() == ("online", None)
+
+
+@pytest.mark.parametrize("way", ["variable", "file"])
+def test_a_mode_outside_does_not_keep_wandb_from_logging_in(set_offline, way):
+    set_offline(way)
+    known = chosen_mode()
+    prepare()
+    assert wandb.setup().settings.mode == "online"
+    assert chosen_mode() == known
+
+
+def test_auto_heeds_a_settings_file_and_names_it(sweep, set_offline, monkeypatch):
+    set_offline("file")
+    assert describe("p") == f"project p; mode offline ({Path('wandb/settings')})"
+    (tracker,) = TRACKERS["wandb"].open(sweep, "auto")
+    assert tracker.problem == (
+        "W&B is offline: wandb/settings has mode = offline (`wandb online` removes it);"
+        f" `hwcls wandb sync {sweep.path}` uploads the runs later"
+    )
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tracker,) = TRACKERS["wandb"].open(sweep, "auto")
+    assert tracker.problem is None
+    monkeypatch.delenv("WANDB_MODE")
+    Path("wandb/settings").write_text("[default]\nmode = disabled\n")
+    assert TRACKERS["wandb"].open(sweep, "auto") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["variable", "file"])
+def test_online_and_sync_do_not_need_the_mode_outside(sweep, server, set_offline, way):
+    set_offline(way)
+    assert TRACKERS["wandb"].login_problem() is None
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    assert sync_sweep(sweep, "p") == 1
+    assert server.epochs() == {"small-0": [1, 2]}
 
 
 def test_the_project_is_that_of_the_variable(monkeypatch):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import wandb
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
@@ -21,6 +22,7 @@ from hwcls.tracking.wandb import run as wandb_run
 from hwcls.tracking.wandb.sync import sync_sweep
 from hwcls.tracking.wandb.tracker import WandbTracker
 from hwcls.tracking.wandb.workspace import save_workspace
+from tests.tracking.conftest import Server
 from tests.tracking.test_trackers import MEDIA
 
 pytestmark = pytest.mark.slow
@@ -143,6 +145,23 @@ def test_sync_sends_what_was_written_offline_and_only_that(sweep, server):
     assert sync_sweep(sweep, "p") == 0
     drained(sweep, "offline").close()
     assert not list((sweep.path / "wandb").glob("offline-run-*"))
+
+
+def test_files_in_another_folder_are_one_for_each_run_until_sync_deletes_them(sweep, server, monkeypatch, tmp_path):
+    def written(folder):
+        return len(list((folder / "wandb").glob("offline-run-*")))
+
+    sweep.add(sweep.trial(0), range(1, 3))
+    drained(sweep, "offline").close()
+    assert written(sweep.path) == 1
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    for epochs, status in ((range(3, 4), None), (range(4, 5), "complete")):
+        sweep.add(sweep.trial(0), epochs, status)
+        drained(sweep, "offline").close()
+        assert (written(sweep.path), written(tmp_path / "elsewhere")) == (0, 1)
+    assert sync_sweep(sweep, "p") == 1
+    assert server.epochs() == {"small-0": [1, 2, 3, 4]}
+    assert written(tmp_path / "elsewhere") == 0
 
 
 def test_no_credentials(sweep, monkeypatch):
@@ -320,3 +339,14 @@ def test_another_entity_gets_every_run(sweep, server):
     assert [deliver_to("a"), deliver_to("a")] == [1, 0]
     sweep.add(sweep.trial(1), range(1, 3), "complete")
     assert deliver_to("b") == 2
+
+
+def test_another_server_gets_every_run(sweep, server, monkeypatch):
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    assert [sync_sweep(sweep, "p"), sync_sweep(sweep, "p")] == [1, 0]
+    other = Server()
+    monkeypatch.setenv("WANDB_BASE_URL", other.url)
+    wandb.teardown()  # as in a new process
+    assert [sync_sweep(sweep, "p"), sync_sweep(sweep, "p")] == [1, 0]
+    assert other.epochs() == server.epochs() == {"small-0": [1, 2]}
+    other.close()

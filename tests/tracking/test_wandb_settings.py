@@ -1,6 +1,7 @@
 """`trackers: {wandb: ...}` in a sweep file: refused before the first trial where W&B would refuse it."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import wandb
@@ -14,6 +15,7 @@ from hwcls.sweep.storage.settings import changed_keys
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.wandb.run import Place
 from hwcls.tracking.wandb.settings import WandbSettings, read_settings
+from hwcls.tracking.wandb.workspace import find_entity
 
 
 @pytest.fixture
@@ -104,6 +106,40 @@ def test_settings_are_read_back_and_may_change(load, tmp_path):
 def test_own_tags_come_first_and_each_once(tmp_path):
     place = Place(SweepFolder(tmp_path), "offline", WandbSettings(tags=("demo", "thesis")))
     assert place.tags(["l" * 70, "demo"]) == ("l" * 64, "demo", "thesis")
+
+
+def test_an_option_is_before_the_variable_and_that_before_the_file(tmp_path, monkeypatch):
+    class Api:
+        settings, default_entity = {"entity": "of W&B's settings"}, "of the account"
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    folder = SweepFolder(tmp_path)
+    assert find_entity(folder, None) == "of W&B's settings"
+    Api.settings["entity"] = None
+    assert find_entity(folder, None) == "of the account"
+    Api.default_entity = None
+    with pytest.raises(UserError, match="pass --entity NAME"):
+        find_entity(folder, None)
+    (tmp_path / "sweep.yaml").write_text("trackers: {wandb: {entity: file}}")
+    assert find_entity(folder, None) == "file"
+    monkeypatch.setenv("WANDB_ENTITY", "variable")
+    assert find_entity(folder, None) == "variable"
+    assert find_entity(folder, "option") == "option"
+
+
+@pytest.mark.parametrize("variable", [None, "/elsewhere", "~"])
+def test_offline_files_are_deleted_where_they_were_written(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if variable:
+        monkeypatch.setenv("WANDB_DIR", variable.replace("/else", f"{tmp_path}/else"))
+    place = Place(SweepFolder(tmp_path / "demo"), "offline", WandbSettings())
+    wandb_files = Path(wandb.Settings(root_dir=str(place.root)).wandb_dir)
+    for folder in (wandb_files, tmp_path / "demo" / "wandb"):
+        for run in ("offline-run-1-abc", "offline-run-1-other", "run-1-abc"):
+            (folder / run).mkdir(parents=True, exist_ok=True)
+    place.delete_offline_files("abc")
+    for folder in (wandb_files, tmp_path / "demo" / "wandb"):
+        assert sorted(path.name for path in folder.iterdir()) == ["offline-run-1-other", "run-1-abc"]
 
 
 def test_a_report_without_its_package_is_an_error_before_the_first_trial(load, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.tracker import Alert, Axis, SweepSummary
 from hwcls.tracking.wandb import run
+from hwcls.tracking.wandb.report import save_report
 from hwcls.tracking.wandb.sync import sync_sweep
 from tests.tracking.readers import inspect
 
@@ -106,6 +107,14 @@ def test_the_page_is_an_artifact_once_and_an_alert_is_sent(sweep, server, summar
     assert server.unknown == []
 
 
+def test_another_entity_gets_the_page_too(sweep, server, summary, monkeypatch):
+    configure(sweep, page=True)
+    assert track(sweep, summary) == []
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    assert [track(sweep, summary), track(sweep, summary)] == [[], []]
+    assert len(server.logged("demo-page")) == 2
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_report_is_saved_and_later_replaced(sweep, server, summary):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
@@ -123,6 +132,22 @@ def test_a_report_is_saved_and_later_replaced(sweep, server, summary):
     panels = [panel["viewType"] for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
     assert {"Run History Line Plot", "Parallel Coordinates Plot", "Parameter Importance", "Scatter Plot"} <= set(panels)
     assert server.unknown == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_report_is_of_the_entity_of_the_runs_and_replaced_until_that_changes(sweep, server, summary, monkeypatch):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
+    configure(sweep, report=True, entity="file")
+    monkeypatch.setenv("WANDB_ENTITY", "variable")
+    for _ in range(2):
+        assert track(sweep, summary) == []
+    assert [one["entityName"] for one in server.views.values()] == ["variable"]
+    for _ in range(2):
+        save_report(sweep, summary, "option")
+    assert [one["entityName"] for one in server.views.values()] == ["variable", "option"]
+    monkeypatch.delenv("WANDB_ENTITY")
+    assert track(sweep, summary) == []
+    assert [one["entityName"] for one in server.views.values()] == ["variable", "option", "file"]
 
 
 def test_nothing_that_fails_fails_the_sweep(sweep, server, summary):

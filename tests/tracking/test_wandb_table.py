@@ -57,7 +57,7 @@ def tracked(sweep, server, record_property):
         seconds = time.monotonic() - ended
         there = sum(len(set(epochs)) for epochs in server.epochs().values())
         server.status, server.delay = 200, 0.0
-        sent = sync_sweep(sweep, "p")
+        sent = sync_sweep(sweep, "hwcls")  # the default project: another one would get every run
         assert server.epochs() == {f"small-{number}": list(range(1, EPOCHS + 1)) for number in range(runs)}
         assert training.slowest < 1  # training waits for nothing
         missing = runs * EPOCHS - there

@@ -68,7 +68,7 @@ def _project(folder: Path, settings: Mapping[str, Any]) -> str:
 
 
 Entity = Annotated[
-    str | None, typer.Option(help="The user or team that the project belongs to.", show_default="your default")
+    str | None, typer.Option(help="The user or team that the project belongs to.", show_default="that of the runs")
 ]
 
 
@@ -101,12 +101,12 @@ def report(folders: ResultsFolders, entity: Entity = None) -> None:
 def _save_each(
     save: Callable[[SweepFolder, SweepSummary, str | None], str], folders: list[Path], entity: str | None
 ) -> None:
-    """Save something of each sweep at W&B, and print its address; without an entity that of the sweep file owns it."""
+    """Save something of each sweep at W&B, and print its address; without an entity that of its runs owns it."""
     from hwcls.errors import UserError
     from hwcls.results.load import load_results
     from hwcls.results.sweep_summary import summarize_sweep
     from hwcls.tracking.folders import SweepFolder
-    from hwcls.tracking.wandb.settings import check_entity, read_settings
+    from hwcls.tracking.wandb.settings import check_entity
 
     try:
         if entity is not None:
@@ -116,5 +116,4 @@ def _save_each(
     loaded = {folder: load_results(folder) for folder in folders}
     projects = {folder: _project(folder, found.settings) for folder, found in loaded.items()}
     for folder, found in loaded.items():
-        owner = entity or read_settings(SweepFolder(folder)).entity
-        echo(save(SweepFolder(folder), summarize_sweep(found, projects[folder]), owner))
+        echo(save(SweepFolder(folder), summarize_sweep(found, projects[folder]), entity))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from hwcls.errors import UserError
 from hwcls.escape import hide_credentials
@@ -45,9 +45,17 @@ class Place:
 
     @property
     def cursor(self) -> Path:
-        """The file of the cursor: each place has its own."""
-        digest = hashlib.blake2b(self.uri.encode(), digest_size=6).hexdigest()
-        return self.folder / ("cursor.jsonl" if self.is_own else f"cursor-{digest}.jsonl")
+        """The file of the cursor: each place has its own, however its address is spelled."""
+        if self.is_own:
+            return self.folder / "cursor.jsonl"
+        plain = plain_address(self.uri)
+        kept = self._cursor_of(plain)
+        earlier = (self._cursor_of(spelling) for spelling in (self.uri, f"{plain}/"))  # as 0.2.0 named it
+        return next((file for file in (*earlier, kept) if file.is_file()), kept)
+
+    def _cursor_of(self, spelling: str) -> Path:
+        digest = hashlib.blake2b(spelling.encode(), digest_size=6).hexdigest()
+        return self.folder / f"cursor-{digest}.jsonl"
 
     @property
     def database(self) -> Path | None:
@@ -62,6 +70,14 @@ class Place:
 
     def __str__(self) -> str:
         return str(self.database) if self.database else self.uri
+
+
+def plain_address(uri: str) -> str:
+    """One spelling of a server's address: no slash at its end, the host in lower case; a database's as it is."""
+    if uri.startswith(SQLITE):
+        return uri
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")))
 
 
 def uri_of_environment() -> str | None:
@@ -100,8 +116,9 @@ def find_servers(sweep: SweepFolder) -> list[str]:
     named = {read_settings(sweep).uri}
     with contextlib.suppress(UserError):
         named.add(uri_of_environment())
-    places = [Place(uri, sweep.path / "mlflow", is_own=False) for uri in named if uri and not uri.startswith(SQLITE)]
-    return sorted(place.uri for place in places if place.cursor.is_file())
+    uris = sorted(uri for uri in named if uri and not uri.startswith(SQLITE))
+    places = [Place(uri, sweep.path / "mlflow", is_own=False) for uri in uris]
+    return sorted({place.cursor: place.uri for place in places if place.cursor.is_file()}.values())
 
 
 def describe() -> str:

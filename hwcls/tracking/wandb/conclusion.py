@@ -68,15 +68,14 @@ class Conclusion:
         return lost
 
     def _save_report(self) -> None:
-        save_report(self.place.sweep, self.summary, self.place.settings.entity)
+        save_report(self.place.sweep, self.summary)
 
     def _new_page(self) -> Path | None:
         """report.html, unless W&B has it as it is now or is not to get it."""
         page, known = self.summary.page, self.cursor.get(KEY)
         if not self.place.settings.page or page is None or not page.is_file():
             return None
-        delivered = known.get("page") == _digest(page) and known.get("mode") in ("online", self.place.mode)
-        return None if delivered else page
+        return None if known.get("page") == _digest(page) and self.place.has(known, self.summary.project) else page
 
     def _log(self, page: Path | None, alert: Alert | None) -> None:
         """Put the page and the alert into the sweep's own run."""
@@ -92,7 +91,8 @@ class Conclusion:
         url = handle.url
         handle.finish(exit_code=0)
         raise_if_upload_failed(handle)
-        self.cursor.update(KEY, id=self.run_id, mode=self.place.mode, **({"url": url} if url else {}))
+        address = self.place.address(self.summary.project) | ({"url": url} if url else {})
+        self.cursor.update(KEY, id=self.run_id, mode=self.place.mode, **address)
         if page is not None:
             self.cursor.update(KEY, page=_digest(page))
 

@@ -43,6 +43,7 @@ def prepare() -> str:
     for name in ignored_settings(files.read_system_settings().all()):
         if field := wandb.Settings.model_fields.get(name):
             object.__setattr__(used, name, field.get_default(call_default_factory=True))
+    used.mode = "online"  # else there is no login; each run has the mode that hwcls gives it
     return hide_credentials(str(used.base_url))
 
 

@@ -22,7 +22,7 @@ def save_report(folder: SweepFolder, summary: SweepSummary, entity: str | None =
     Args:
         folder: The sweep's folder.
         summary: What is reported.
-        entity: The user or team that owns it; None: WANDB_ENTITY, or else the user's default.
+        entity: The user or team that owns it; None: that of the sweep's runs.
 
     Raises:
         UserError: wandb-workspaces is not installed, no good credentials, or W&B refuses.
@@ -35,12 +35,13 @@ def save_report(folder: SweepFolder, summary: SweepSummary, entity: str | None =
     require_login()
     project, known = project_name(summary.project), folder.path / "wandb" / "report.json"
     try:
-        report = load_saved(v2.Report, known, project, entity)
+        owner = find_entity(folder, entity)
+        report = load_saved(v2.Report, known, project, owner)
         if report is None:
             title = f"hwcls {summary.sweep}"[:TITLE_LENGTH]
-            report = v2.Report(project=project, entity=find_entity(entity), title=title)
+            report = v2.Report(project=project, entity=owner, title=title)
         report.description = summary.answer
-        report.blocks = _blocks(v2, summary, report.entity, project)
+        report.blocks = _blocks(v2, summary, owner, project)
         report.save()
         url = str(report.url)
     except UserError:

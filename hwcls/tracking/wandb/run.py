@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,9 +37,24 @@ EXIT_CODES = {"complete": 0, "stopped": 0, PAUSED: 0, "failed": 1, None: 255}  #
 class Place:
     """Where the runs of a sweep go."""
 
-    sweep: SweepFolder  # W&B's files lie in it
+    sweep: SweepFolder
     mode: Literal["online", "offline"]
     settings: WandbSettings
+
+    @property
+    def root(self) -> Path:
+        """Where the folder wandb/ with the files of the runs is: WANDB_DIR, or else the sweep's folder."""
+        return Path(os.environ.get("WANDB_DIR") or self.sweep.path)
+
+    def address(self, project: str) -> dict[str, str]:
+        """Where a run goes, for the cursor: `target`, its entity and project, and online the `server`."""
+        target = {"target": f"{entity_name(self.settings.entity) or ''}/{project_name(project)}"}
+        return target | ({"server": prepare()} if self.mode == "online" else {})
+
+    def has(self, known: Mapping[str, Any], project: str) -> bool:
+        """Whether what the cursor knows of a run was delivered here; earlier versions noted less of the address."""
+        same = all(known.get(name, value) == value for name, value in self.address(project).items())
+        return same and known.get("mode") in ("online", self.mode)
 
     def open_run(
         self, project: str, run_id: str, upload: float, stop: Callable[[], None] = lambda: None, **shown: Any
@@ -61,7 +76,7 @@ class Place:
             resume="allow",
             reinit="create_new",  # the runs of other trials stay open in this process
             mode=self.mode,
-            dir=os.environ.get("WANDB_DIR") or str(self.sweep.path),
+            dir=str(self.root),
             group=self.settings.group or self.sweep.name[:GROUP_LENGTH],
             notes=self.settings.notes,
             settings=run_settings(stop, INIT_SECONDS, upload),
@@ -73,9 +88,10 @@ class Place:
         return tuple(dict.fromkeys(tag[:TAG_LENGTH] for tag in (*own, *self.settings.tags)))
 
     def delete_offline_files(self, run_id: str) -> None:
-        """Delete what was written offline of a run."""
-        for folder in (self.sweep.path / "wandb").glob(f"offline-run-*-{run_id}*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Delete what was written offline of a run, also in the sweep's folder before WANDB_DIR was set."""
+        for root in {self.root, self.sweep.path}:
+            for folder in (root / "wandb").expanduser().glob(f"offline-run-*-{run_id}*"):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class WandbRun:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from typing import Any
 
 import wandb
@@ -17,7 +16,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import LEFT_OUT_TAG, Alert, RunInfo, SweepSummary
 from hwcls.tracking.wandb.conclusion import Conclusion, describe_failure
-from hwcls.tracking.wandb.environment import entity_name, project_name
+from hwcls.tracking.wandb.environment import chosen_mode
 from hwcls.tracking.wandb.login import login_problem
 from hwcls.tracking.wandb.run import BEST_FILES, EXIT_CODES, PAUSED, Place, WandbRun
 from hwcls.tracking.wandb.settings import read_settings
@@ -49,9 +48,7 @@ class WandbTracker:
         self._delivered.discard(run.key)
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
-        target = f"{entity_name(self._place.settings.entity) or ''}/{project_name(run.project)}"
-        # what was delivered to another entity or project is delivered again; earlier versions did not note it
-        same_place = known.get("mode") in ("online", self._place.mode) and known.get("target", target) == target
+        same_place = self._place.has(known, run.project)  # else it is delivered again
         left_out = LEFT_OUT_TAG in run.tags
         standing = run.is_best(), bool(run.on_front()), left_out
         same_run = tuple(bool(known.get(key)) for key in ("is_best", "on_front", "left_out")) == standing
@@ -62,7 +59,8 @@ class WandbTracker:
         if known and not self._online:
             self._place.delete_offline_files(run_id)
         shown = known.get("shown") if same_place and self._online else None
-        self._cursor.update(run.key, id=run_id, mode=self._place.mode, target=target, status=None, shown=shown)
+        address = self._place.address(run.project)
+        self._cursor.update(run.key, id=run_id, mode=self._place.mode, **address, status=None, shown=shown)
         self._init_failed = True
         self._open[run.key] = opened = WandbRun(run, run_id, self._place, shown)
         self._init_failed = False
@@ -171,12 +169,13 @@ class WandbTracker:
 
 
 def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:
-    """The tracker for a mode, none for "off"; "auto" heeds WANDB_MODE."""
-    requested = os.environ.get("WANDB_MODE", "") if mode == "auto" else mode
+    """The tracker for a mode, none for "off"; "auto" heeds WANDB_MODE and W&B's settings files."""
+    requested, file = chosen_mode() if mode == "auto" else (mode, None)
     if requested in ("off", "disabled"):
         return []
     if requested in ("offline", "dryrun"):
-        return [WandbTracker(sweep, online=False)]
+        reason = f"{file} has mode = {requested} (`wandb online` removes it)" if file else None
+        return [_open_offline(sweep, reason)]
     problem = login_problem()
     if not problem:
         return [WandbTracker(sweep, online=True)]
@@ -184,6 +183,13 @@ def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:
         return [WandbTracker(sweep, online=True)]
     if mode == "online":
         raise UserError(f"W&B cannot go online: {problem}", remedy=f"{problem.remedy}, or choose --wandb offline")
-    message = f"W&B is offline: {problem}; `hwcls wandb sync {shell_word(sweep.path)}` uploads the runs later"
+    return [_open_offline(sweep, str(problem))]
+
+
+def _open_offline(sweep: SweepFolder, reason: str | None) -> WandbTracker:
+    """An offline tracker, whose problem has the reason; None: the user asked for it."""
+    if reason is None:
+        return WandbTracker(sweep, online=False)
+    message = f"W&B is offline: {reason}; `hwcls wandb sync {shell_word(sweep.path)}` uploads the runs later"
     log.warning(message)
-    return [WandbTracker(sweep, online=False, problem=message)]
+    return WandbTracker(sweep, online=False, problem=message)

@@ -15,6 +15,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import SweepSummary
 from hwcls.tracking.wandb.environment import entity_name, project_name
 from hwcls.tracking.wandb.login import require_login
+from hwcls.tracking.wandb.settings import read_settings
 
 MEDIA = ("confusion", "predictions", "activations", "reconstructions")
 
@@ -25,7 +26,7 @@ def save_workspace(folder: SweepFolder, view: SweepSummary, entity: str | None =
     Args:
         folder: The sweep's folder.
         view: What is shown.
-        entity: The user or team that owns it; None: WANDB_ENTITY, or else the user's default.
+        entity: The user or team that owns it; None: that of the sweep's runs.
 
     Raises:
         UserError: wandb-workspaces is not installed, no good credentials, or W&B refuses.
@@ -39,9 +40,10 @@ def save_workspace(folder: SweepFolder, view: SweepSummary, entity: str | None =
     view = replace(view, project=project_name(view.project))
     known = folder.path / "wandb" / "workspace.json"
     try:
-        saved = load_saved(workspaces.Workspace, known, view.project, entity)
+        owner = find_entity(folder, entity)
+        saved = load_saved(workspaces.Workspace, known, view.project, owner)
         if saved is None:
-            saved = workspaces.Workspace(entity=find_entity(entity), project=view.project, name=f"hwcls {view.sweep}")
+            saved = workspaces.Workspace(entity=owner, project=view.project, name=f"hwcls {view.sweep}")
         saved.sections = _sections(view)
         saved.settings = workspaces.WorkspaceSettings(x_axis="epoch", group_by_prefix="first")
         saved.runset_settings = _runset_settings(view)
@@ -56,9 +58,16 @@ def save_workspace(folder: SweepFolder, view: SweepSummary, entity: str | None =
     return url
 
 
-def find_entity(entity: str | None) -> str:
-    """The user or team to own something; raises UserError where none is named and the user has no default."""
-    found = entity_name(entity) or wandb.Api().default_entity
+def find_entity(folder: SweepFolder, entity: str | None) -> str:
+    """The user or team to own something of a sweep: `entity`, or else that of its runs, as WandbTracker names it.
+
+    Raises:
+        UserError: None is named, and the user has no default.
+    """
+    found = entity or entity_name(read_settings(folder).entity)
+    if found is None:
+        api = wandb.Api()
+        found = api.settings["entity"] or api.default_entity  # of W&B's settings files, or else of the account
     if found is None:
         raise UserError("this W&B user has no default entity", remedy="pass --entity NAME")
     return str(found)
@@ -69,14 +78,14 @@ def runs_of(view: SweepSummary) -> str:
     return f"Config('sweep') == {view.sweep!r}"
 
 
-def load_saved(kind: Any, path: Path, project: str, entity: str | None) -> Any:
-    """The workspace or report that was saved before; None: there is none, it is another project's, or was deleted."""
+def load_saved(kind: Any, path: Path, project: str, entity: str) -> Any:
+    """What was saved before; None: there is nothing, it is of another project or entity, or was deleted."""
     known = read_or_none(read_json, path, dict[str, str])
     try:
         saved = kind.from_url((known or {})["url"])
     except Exception:
         return None
-    return saved if saved.project == project and entity in (None, saved.entity) else None
+    return saved if (saved.entity, saved.project) == (entity, project) else None
 
 
 def _runset_settings(view: SweepSummary) -> Any:
