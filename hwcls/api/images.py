@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.errors import UserError
 from hwcls.inspection.image_sources import ImageSource, find_images
 
@@ -22,11 +23,15 @@ CHANNELS = (1, 3, 4)  # of an array; with another last axis three axes are a bat
 _loading = threading.Lock()  # PIL reads a file's pixels when they are needed, and not from two threads at once
 
 
-def list_sources(images: ImageLike | Iterable[ImageLike]) -> list[ImageSource]:
+def list_sources(images: ImageLike | Iterable[ImageLike], levels: PixelRange | None = None) -> list[ImageSource]:
     """Every image that is meant, in order.
 
     A path is a file, a folder, an archive, a pattern or a URL, as of `hwcls predict`. An array is one image (H, W),
     (H, W, 1), (H, W, 3) or (H, W, 4), or a batch (N, H, W) or (N, H, W, C).
+
+    Args:
+        images: One or more.
+        levels: What becomes 0 and 255 in arrays of more than 8 bits; None: they are refused, as nothing tells it.
 
     Raises:
         UserError: A path names no image, or a value is none.
@@ -39,25 +44,25 @@ def list_sources(images: ImageLike | Iterable[ImageLike]) -> list[ImageSource]:
         raise UserError(f"a value of type {type(images).__name__} is no image", remedy=ACCEPTED)
     found: list[ImageSource] = []
     for place, one in enumerate(images):
-        found += _sources(one, f"images[{place}]")
+        found += _sources(one, f"images[{place}]", levels)
     return found
 
 
-def _sources(one: object, name: str) -> list[ImageSource]:
+def _sources(one: object, name: str, levels: PixelRange | None) -> list[ImageSource]:
     if isinstance(one, (str, os.PathLike)):
         return find_images([os.fspath(one)]).images
     if isinstance(one, Image.Image):
         return [_encoded(one, name)]
     if not isinstance(one, np.ndarray):
         raise UserError(f"a value of type {type(one).__name__} is no image", where=name, remedy=ACCEPTED)
-    return [_encoded(_as_image(one, name), name)]
+    return [_encoded(_as_image(one, name, levels), name)]
 
 
-def _as_image(array: np.ndarray[Any, Any], name: str) -> Image.Image:
+def _as_image(array: np.ndarray[Any, Any], name: str, levels: PixelRange | None) -> Image.Image:
     """An array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as PIL's image; raises UserError for another one."""
     plain = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     colours = plain.ndim == 3 and plain.shape[2] in (3, 4)
-    wide = plain.dtype in (np.uint16, np.int32, np.float32)
+    wide = levels is not None and plain.dtype in (np.uint16, np.int32, np.float32)
     if not plain.size or not (plain.dtype in (np.uint8, np.bool_) if colours else plain.ndim == 2):
         what = f"an array {array.shape} of {array.dtype} is no image"
         raise UserError(what, where=name, remedy=ACCEPTED)

@@ -46,7 +46,8 @@ class Model:
 
         Args:
             images: One or more: paths (files, folders, archives, patterns, URLs), PIL images, or arrays (H, W),
-                (H, W, 3) or (N, H, W, C) of uint8 from 0 to 255.
+                (H, W, 3) or (N, H, W, C) of uint8 from 0 to 255; of more bits, in grey, where the model was trained on
+                images of more than 8 bits.
             views: Average over so many views of each image, 1 or more; None: the plain one.
 
         Raises:
@@ -60,8 +61,9 @@ class Model:
         if views is not None and views < 1:
             raise UserError(f"{views} views of an image", where="views", remedy="write 1 or more, or leave it out")
         with as_python_errors():
-            sources = list_sources(images)
             trained = self._trained if views is None else self._load(views)
+            every = [inputs.pixel_range for inputs in trained.decodings]  # of an ensemble's models
+            sources = list_sources(images, None if None in every else every[0])
             k = min(TOP, len(trained.classes))
             return Predictions.of(trained.classes, predict_batches(trained, sources, k, BATCH))
 
@@ -87,7 +89,7 @@ class Model:
         from hwcls.inspection.predictions import decode_as_trained
 
         inputs, pixels = self._trained.decodings[0], []
-        for source in list_sources(images):
+        for source in list_sources(images, inputs.pixel_range):
             try:
                 pixels.append(decode_as_trained(source.read(), inputs))  # (S, S, C) uint8
             except READ_ERRORS as error:

@@ -122,6 +122,13 @@ class Sweep:
         except ValidationError as error:
             raise _trial_error(error, self, settings) from None
 
+    def find_trial(self, settings: Mapping[str, Any]) -> TrialConfig | None:
+        """The trial with some settings; None for a combination that cannot be trained, which no search runs."""
+        try:
+            return self.trial(Fixed(settings))
+        except ValidationError:
+            return None
+
     def alternative_label(self, settings: Mapping[str, Any]) -> str | None:
         """The alternative that drawn settings belong to; None without `compare`, or where they leave it open."""
         for alternative in self.alternatives:

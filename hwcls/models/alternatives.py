@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hwcls.config.space import Fixed, find_alternatives
+from hwcls.config.space import find_alternatives
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
@@ -14,21 +14,21 @@ def expand_alternatives(sweep: Sweep) -> dict[str, list[TrialConfig]]:
     """Trials of each alternative of the model, with both ends of every range and every value.
 
     The alternatives are those of `compare` where it names the model or a part of it, else the model's choice; a sweep
-    with a single model has none. The first trial of each has the first or lowest of everything.
+    with a single model has none. The first trial of each has the first or lowest of everything. Combinations that
+    cannot be trained are left out.
     """
     compare = (sweep.config.compare or "").removeprefix("parameters.")
     try:
         found = sweep.alternatives if compare.split(".")[0] == "model" else find_alternatives(sweep.space, "model", "")
     except UserError:  # no choice
         return {}
-    return {
-        one.label: [
-            sweep.trial(Fixed({**corner, **one.settings}))
-            for corner in sweep.space.corners()
-            if all(corner.get(name, value) == value for name, value in one.settings.items())
-        ]
-        for one in found
-    }
+    trials: dict[str, list[TrialConfig]] = {}
+    for one in found:
+        for corner in sweep.space.corners():
+            is_its = all(corner.get(name, value) == value for name, value in one.settings.items())
+            if is_its and (trial := sweep.find_trial({**corner, **one.settings})) is not None:
+                trials.setdefault(one.label, []).append(trial)
+    return trials
 
 
 def group_same_models(

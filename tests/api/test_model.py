@@ -14,6 +14,7 @@ import hwcls
 from hwcls.api.images import list_sources
 from hwcls.api.model import Model
 from hwcls.data.decoding.decode import decode_image
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.models.user import trust
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
@@ -114,9 +115,19 @@ def test_an_image_of_a_rotated_photo_is_upright(tmp_path):
 
 def test_wide_grey_arrays_keep_their_bits():
     deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
-    (source,) = list_sources([deep])
+    (source,) = list_sources([deep], SIXTEEN_BITS)
     with Image.open(io.BytesIO(source.read())) as image:
         assert np.array_equal(np.asarray(image), deep)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_wide_arrays_are_refused_by_a_model_of_8_bits(model, kind):
+    """Their values from 0 to 255 would be nearly black of 16 bits."""
+    grey = PIXELS[..., 0].astype(kind)
+    words = rf"images\[0\]: an array of {grey.dtype} has an unknown black and white — .*uint8 from 0 to 255"
+    for ask in (model.predict, model.preprocess):
+        with pytest.raises(hwcls.UserError, match=words):
+            ask([grey])
 
 
 def test_the_module_gives_the_same_probabilities(model, tmp_path):

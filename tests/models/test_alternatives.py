@@ -11,6 +11,8 @@ import yaml
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
+from hwcls.sweep.preflight.model_size import ModelSize, largest_models
+from hwcls.sweep.preflight.notes import describe_notes
 
 HEAD = {"depth": {"min": 1, "max": 2}}
 
@@ -72,3 +74,23 @@ def test_an_alternative_with_a_unique_first_trial_is_not_built_further(tmp_path:
 )
 def test_describe_same_models(labels: str, text: str) -> None:
     assert describe_same_models(list(labels)) == text
+
+
+@pytest.mark.parametrize("compare", ["model", "data.augment"])
+def test_combinations_that_cannot_be_trained_are_left_out(tmp_path: Path, compare: str) -> None:
+    probe = {"name": "timm", "backbone": "resnet10t", "pretrained": True, "frozen": True}
+    augment = {"choice": {"light": {"crop": 2}, "strong": {"crop": 2, "cutmix": 1.0}}}  # cutmix changes pixels
+    data = {"name": "digits", "image_size": 32, "channels": 3, "augment": augment}
+    model = {"choice": {"cnn": {"name": "simple_cnn"}, "probe": probe}}
+    parameters = {"data": data, "model": model, "optimizer": {"name": "adam", "lr": 0.01}}
+    (tmp_path / "cut.yaml").write_text(yaml.safe_dump({"run_cap": 8, "compare": compare, "parameters": parameters}))
+    sweep = load_sweep(tmp_path / "cut.yaml")
+    found = expand_alternatives(sweep)
+    assert {one.data.augment.label for one in found["cnn"] if one.data.augment} == {"light", "strong"}
+    assert {one.data.augment.label for one in found["probe"] if one.data.augment} == {"light"}
+    sizes = largest_models(sweep, lambda trial: ModelSize(len(trial.model.name), 0, 0, 0))
+    assert {label: size.all for label, size in sizes.items()} == (
+        {"cnn": 10, "probe": 4} if compare == "model" else {"light": 10, "strong": 10}
+    )
+    (note,) = [note for note in describe_notes(sweep) if "cannot be trained" in note]
+    assert note.startswith("data.augment strong with model probe cannot be trained (data.augment.cutmix pastes pixels")

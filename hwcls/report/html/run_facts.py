@@ -16,6 +16,7 @@ from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration, hide_private
 from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
+from hwcls.results.confirm.search_end import untrainable
 from hwcls.results.load import SweepResults
 from hwcls.results.notes.changes import describe_left_out, describe_outdated, list_changes
 from hwcls.tracking.folders import TrialFolder
@@ -59,6 +60,9 @@ def _trial_facts(sweep: SweepResults) -> Facts:
     counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
     by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     found = [("Trials", f"{len(sweep.trials)} ({by_status}){_describe_repeats(sweep)}" if counts else "none yet")]
+    if count := untrainable(sweep):
+        more = f"{format_count(count, 'more trial')}, whose settings cannot be trained together"
+        found.append(("Not run", f"{more}: the alternative that drew them shows fewer trials"))
     found += [("Left out", text) for text in describe_left_out(sweep)]
     facts = (
         ("Confirm runs", describe_runs(sweep)),

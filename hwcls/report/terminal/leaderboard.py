@@ -159,7 +159,7 @@ def cut_settings(text: str, width: int) -> str:
     """As many settings as fit whole, and … for those that do not."""
     from hwcls.report.terminal.columns import fill_lines
 
-    if len(text) <= width:
+    if len(text) <= max(0, width):
         return text
     first = fill_lines(text.split(), width - 2, " ")[0]
     return f"{first} …" if len(first) <= width - 2 else "…"

@@ -58,7 +58,8 @@ def _hint(parameter: Range, name: str, under: dict[str, str], best: list[TrialRe
     for upper in (False, True):
         if all((1 - place if upper else place) <= NEAR for place in places):
             wider = _wider(parameter, upper)
-            if not _possible(best[0], parameter, wider["max" if upper else "min"]):
+            end_now, end_then = (parameter.high, wider["max"]) if upper else (parameter.low, wider["min"])
+            if end_then == end_now or not _possible(best[0], parameter, end_then):
                 return None
             who = f"the best {TOP} trials" + (f" of {label}" if label else "")
             end = f"the {'upper' if upper else 'lower'} end of its range"
@@ -84,7 +85,7 @@ def _place(parameter: Range, value: float) -> float:
 
 
 def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
-    """The range extended at one end by half its length, as written in a sweep file."""
+    """The range extended at one end by half its length, as written in a sweep file; integers on a log scale to 1."""
     if parameter.log:
         factor = math.sqrt(parameter.high / parameter.low)
         end = parameter.high * factor if upper else parameter.low / factor
@@ -96,6 +97,7 @@ def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
     )
     ends = [parameter.low, rounded] if upper else [rounded, parameter.high]
     low, high = (int(value) if parameter.integer else value for value in ends)
+    low = max(low, 1) if parameter.integer and parameter.log else low
     return {"min": low, "max": high, **({"log": True} if parameter.log else {})}
 
 

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from hwcls.config.data import ChosenSize
 from hwcls.config.model import ModelFamily
 from hwcls.config.space import Range
@@ -24,6 +26,7 @@ from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.training.image_size import sizes_by_title
 
 SAMPLES = 5
+MOST_DRAWN = 100  # for each of them, until one can be trained
 
 
 class RandomSuggest:
@@ -87,7 +90,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
         "data": list(described),
         "image_size": {title: vars(chosen) for title, chosen in sizes_by_title(sweep).items()},
         "augment": summarise_augments(corners),
-        "samples": [_flat_settings(sample_trial(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
+        "samples": list(map(_flat_settings, _sample_trials(sweep))),
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
         "share": sweep.shares.unit,
         "rungs": steps,
@@ -131,9 +134,20 @@ def check_data_names(trials: Sequence[TrialConfig], place: YamlSource) -> list[s
 
 
 def sample_trial(sweep: Sweep, number: int) -> TrialConfig:
-    """A random trial; the alternatives take turns."""
+    """A random trial; the alternatives take turns. Raises ValidationError where it cannot be trained."""
     fixed = dict(sweep.alternatives[number % len(sweep.alternatives)].settings) if sweep.alternatives else {}
     return sweep.trial(RandomSuggest(sweep.config.seed * 1009 + number, fixed), seed=sweep.config.seed + number)
+
+
+def _sample_trials(sweep: Sweep) -> list[TrialConfig]:
+    """A few random trials; one that cannot be trained is drawn again."""
+    found, turn = [], SAMPLES * max(1, len(sweep.alternatives))
+    for first in range(min(SAMPLES, sweep.total or SAMPLES)):
+        for number in range(first, first + MOST_DRAWN * turn, turn):  # of one alternative
+            with contextlib.suppress(ValidationError):
+                found.append(sample_trial(sweep, number))
+                break
+    return found or [sweep.corners[0]]
 
 
 def _flat_settings(trial: TrialConfig) -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
-
-from pydantic import ValidationError
 
 from hwcls.config.optim import OptimizerConfig, SgdConfig
 from hwcls.config.space import Choice, Fixed, Parameter, Range
@@ -73,7 +70,10 @@ def _pinned(sweep: Sweep) -> list[tuple[str | None, Mapping[str, Any]]]:
 
 def _largest(sweep: Sweep, settings: Mapping[str, Any], measure: Measure) -> tuple[ModelSize, dict[str, Any]]:
     """The largest model with some `settings`, and its own."""
-    models = [_maximize_size(sweep, start, measure) for start in _start_points(sweep, settings)]
+    starts = _start_points(sweep, settings)
+    models = [found for start in starts if (found := _maximize_size(sweep, start, measure)) is not None]
+    if not models:
+        raise UserError("no model of this sweep can be built", where=sweep.source.where(("parameters", "model")))
     return max(models, key=lambda model: model[0].all)
 
 
@@ -84,8 +84,7 @@ def _heaviest_data(sweep: Sweep, settings: dict[str, Any]) -> dict[str, Any]:
         if is_free and all(settings.get(name, label) == label for name, label in under.items()):
             for value in sorted((end for end in parameter.ends() if isinstance(end, int)), reverse=True):
                 heavier = {**settings, **under, parameter.name: value}
-                with suppress(ValidationError):
-                    sweep.trial(Fixed(heavier))
+                if sweep.find_trial(heavier) is not None:
                     settings = heavier
                     break
     return settings
@@ -122,10 +121,11 @@ def _start_points(sweep: Sweep, settings: Mapping[str, Any]) -> list[dict[str, A
     return [dict(settings)]
 
 
-def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> tuple[ModelSize, dict[str, Any]]:
-    """Coordinate ascent over the model's parameters, two passes: the largest model and its settings."""
+def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> tuple[ModelSize, dict[str, Any]] | None:
+    """Coordinate ascent over the model's parameters, two passes: the largest model and its settings; None: none."""
     settings = dict(settings)
-    is_users = sweep.trial(Fixed(settings)).model.source_file is not None
+    start = sweep.find_trial(settings)
+    is_users = start is not None and start.model.source_file is not None
     pinned = set(settings)
     best = _try_settings(sweep, settings, measure)
     for _ in range(2):
@@ -138,9 +138,7 @@ def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> 
                 found = _try_settings(sweep, tried, measure)
                 if found is not None and (best is None or found.all >= best.all):  # among equals the highest value
                     best, settings = found, tried
-    if best is None:
-        raise UserError("no model of this sweep can be built", where=sweep.source.where(("parameters", "model")))
-    return best, settings
+    return None if best is None else (best, settings)
 
 
 def _candidates(parameter: Parameter, is_users: bool) -> list[Any]:
@@ -153,7 +151,8 @@ def _candidates(parameter: Parameter, is_users: bool) -> list[Any]:
 
 
 def _try_settings(sweep: Sweep, settings: Mapping[str, Any], measure: Measure) -> ModelSize | None:
+    trial = sweep.find_trial(settings)
     try:
-        return measure(sweep.trial(Fixed(settings)))
-    except (ValidationError, UserError):  # an invalid combination
+        return None if trial is None else measure(trial)
+    except UserError:  # settings with which no model can be built
         return None

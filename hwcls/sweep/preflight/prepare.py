@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hwcls import files
-from hwcls.config.data import ChosenSize, DataConfig
+from hwcls.config.data import ChosenSize, DataConfig, title_of
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -98,7 +99,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     sets = open_data_sets(corners, sweep.source, progress)
     if sweep.earlier:
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
-    _check_same_images(list(sets.values()), path)
+    _check_same_images(sets, path)
     labels = _labels_of(corners)
     save_splits(sets, into, _size_reasons(sweep, path), labels)
     write_split_tables(sets, into)
@@ -281,7 +282,7 @@ def save_splits(
         chosen = reasons.get(images.name)  # models from scratch may have the images as their files are
         facts = images.facts() | ({"models": labels[key]} if len(sets) > 1 else {})
         facts |= {"image_size_reason": chosen.reason} if chosen and chosen.side == images.image_size else {}
-        described.append({**facts, "fingerprint": _fingerprint(images)})
+        described.append({**facts, "settings": _settings(key), "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
 
@@ -297,17 +298,51 @@ def _size_reasons(sweep: Sweep, path: Path) -> dict[str, ChosenSize]:
     return reasons
 
 
-def _check_same_images(sets: list[ImageSet], path: Path) -> None:
-    """Raise UserError where the earlier trials in a results folder were trained on other images."""
+def _check_same_images(sets: Mapping[DataConfig, ImageSet], path: Path) -> None:
+    """Raise UserError where the earlier trials in a results folder were trained on other images.
+
+    Data sets of the file may have come, gone or changed places since: one has changed if its images are not recorded,
+    but those of an entry with the same settings whose images are not in the file any more.
+    """
     found = read_or_none(read_json, path / "data.json", DataShape)
     if found is None or not any(path.glob("trials/*/config.yaml")):
         return
-    for images, entry in zip(sets, (found, *found.get("others", [])), strict=False):
-        spelled = tuple(entry.get("classes") or ())  # earlier versions kept each spelling of a name
-        same = replace(images, classes=spelled) if tuple(map(nfc, spelled)) == images.classes else images
-        if entry.get("fingerprint") not in (None, _fingerprint(same)):
+    entries = (found, *found.get("others", ()))
+    same = [(key, entry) for key, images in sets.items() for entry in _entries_with(images, entries)]
+    gone = [entry for entry in entries if all(entry is not kept for _, kept in same)]
+    for key, images in sets.items():
+        if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images) for entry in gone):
             what = f"the images of {images.title} have changed since this sweep started: its trials are not comparable"
             raise UserError(what, where=str(path), remedy="restore them, or use a new folder: hwcls sweep --new")
+
+
+def _entries_with(images: ImageSet, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The entries of data.json that were written for these images; earlier versions kept no fingerprint."""
+    fingerprint = _fingerprint(images)
+    for entry in entries:
+        spelled = tuple(entry.get("classes") or ())  # earlier versions kept each spelling of a name
+        known = {None, fingerprint}
+        if spelled != images.classes and tuple(map(nfc, spelled)) == images.classes:
+            known.add(_fingerprint(replace(images, classes=spelled)))
+        if entry.get("fingerprint") in known:
+            yield entry
+
+
+def _is_of(entry: dict[str, Any], key: DataConfig, images: ImageSet) -> bool:
+    """Whether an entry of data.json is of the same data set with the same settings, whatever its images were."""
+    if entry.get("path") is not None and images.path is not None and title_of(entry["path"]) != images.title:
+        return False
+    if "settings" in entry:
+        return bool(entry["settings"] == _settings(key))
+    facts = images.to_dict()  # earlier versions kept no settings
+    inputs = ("name", "image_size", "channels", "resize", "interpolation", "crop_pct")
+    return all(entry.get(name, facts[name]) == facts[name] for name in inputs)
+
+
+def _settings(key: DataConfig) -> dict[str, Any]:
+    """What decides the images and their splits, apart from their place, which may change; without defaults."""
+    unimportant = {"path", "augment", "batch_size", "label"}
+    return key.model_dump(mode="json", exclude=unimportant, exclude_defaults=True)
 
 
 def _fingerprint(images: ImageSet) -> str:

@@ -185,6 +185,8 @@ class Simulation:
     def __init__(
         self, sweep: Sweep, times: Mapping[str, Sequence[TrialTime]], waits: Waits, slots: int, seed: int
     ) -> None:
+        every = [time for measured in times.values() for time in measured]
+        times = {**{label: every for label in sweep.shares.labels if label not in times}, **times}  # none was timed
         self.sweep, self.times, self.waits, self.slots = sweep, times, waits, slots
         self.random = random.Random(seed)
         self.stop = build_scheduler(sweep)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -83,8 +84,8 @@ def time_trials(
     Raises:
         UserError: A model cannot be trained, or there is too little memory.
     """
-    groups = min(resources.concurrent, MAX_GROUPS, len(trials))
-    share, devices = len(trials) // groups, _devices(resources, groups)
+    parts = split_evenly(trials, min(resources.concurrent, MAX_GROUPS))
+    groups, devices = len(parts), _devices(resources, len(parts))
     context = get_context("spawn")
     processes, receivers = [], []
     started = time.time()
@@ -92,7 +93,7 @@ def time_trials(
         for group in range(groups):
             receiver, sender = context.Pipe(duplex=False)
             least = -(-fewest // groups)
-            arguments = trials[group * share :][:share], resources, devices[group], least, seconds, features
+            arguments = parts[group], resources, devices[group], least, seconds, features
             processes.append(context.Process(target=_group, args=(sender, *arguments)))
             processes[-1].start()
             sender.close()
@@ -111,6 +112,13 @@ def time_trials(
             times.setdefault(label, []).append(time_of_trial)
     extraction = tuple(map(median, zip(*(seconds for _, _, seconds in found), strict=True)))
     return Timing(median(ready - started for ready, _, _ in found), times, extraction)
+
+
+def split_evenly(trials: Sequence[Labelled], most: int) -> list[Sequence[Labelled]]:
+    """All trials in at most so many parts, in order; none is empty, and none is more than one longer than another."""
+    parts = min(most, len(trials))
+    ends = [len(trials) * part // parts for part in range(parts + 1)]
+    return [trials[start:end] for start, end in pairwise(ends)]
 
 
 Measured = tuple[float, list[tuple[str, TrialTime]], list[float]]

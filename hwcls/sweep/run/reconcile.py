@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
         _end_left_out(sweep, trials.pop(number))
     labels = {number: sweep.alternative_label(known[number].params) for number in trials}
     results = {number: trial.result() for number, trial in trials.items()}
-    stopped = {n: _replay(scheduler, labels[n], n, trial, sweep.config.metric) for n, trial in trials.items()}
+    stopped = {n: _replay(sweep, scheduler, labels[n], n, trial) for n, trial in trials.items()}
     for number, result in results.items():
         if scheduler and (result.status if result else STATUSES.get(known[number].state.name)) == "failed":
             scheduler.fail(labels[number], f"trials/{number}")
@@ -131,20 +132,26 @@ def _end_left_out(sweep: Sweep, trial: TrialFolder) -> None:
         trial.delete_checkpoints()
 
 
-def _replay(
-    scheduler: FairScheduler | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
-) -> bool:
+def _replay(sweep: Sweep, scheduler: FairScheduler | None, label: str | None, number: int, trial: TrialFolder) -> bool:
     """Enter a trial's records into its race; whether it is stopped at its last epoch."""
     if scheduler is None:
         return False
-    reports: list[EpochReport] = []
+    metric, epochs, reports = sweep.config.metric, _epochs(sweep, trial), list[EpochReport]()
     best: dict[str, Any] | None = None
     for line in trial.records():
         best = best_of([best, line] if best else [line], metric)
         if "epoch" in line:
             value = best[metric.name] if best else metric.worst
-            reports.append(EpochReport(line["epoch"], scheduler.epochs, line[metric.name], value))
+            reports.append(EpochReport(line["epoch"], epochs, line[metric.name], value))
     return scheduler.replay(label, f"trials/{number}", reports)
+
+
+def _epochs(sweep: Sweep, trial: TrialFolder) -> int:
+    """How many epochs a trial has; its config is read only where trials differ in them."""
+    lengths = {corner.epochs for corner in sweep.corners}
+    with contextlib.suppress(UserError):  # a damaged config: the most that there are
+        return trial.config().epochs if len(lengths) > 1 else max(lengths)
+    return max(lengths)
 
 
 def _has_weights(trial: TrialFolder, metric: MetricConfig, keep: str) -> bool:

@@ -383,6 +383,15 @@ def test_trials_that_repeat_settings_are_counted(results, tmp_path):
     assert "5 (5 complete), 2 of them with the settings of another one, on a further seed" in text
 
 
+def test_trials_that_could_not_be_trained_are_counted(results, tmp_path):
+    results.full(tmp_path)
+    assert "cannot be trained together" not in Page(write_page(tmp_path).read_text("utf-8")).text
+    known = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**known, "untrainable": 2})
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "2 more trials, whose settings cannot be trained together: the alternative" in text
+
+
 def test_the_page_says_what_the_confirm_runs_did(results, tmp_path):
     sweep = results.full(tmp_path)
     for label in ("resnet", "mlp"):

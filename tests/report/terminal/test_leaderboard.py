@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from hwcls import files
+from hwcls.config.optim import CostConfig
 from hwcls.report.terminal.leaderboard import cut_settings, print_leaderboard
 from hwcls.results.compare import build_leaderboard, write_leaderboard
 from hwcls.results.load import load_results, mark_running
@@ -113,6 +116,21 @@ def test_settings_are_shown_whole():
     assert cut_settings("lr=0.1 width=64", 15) == "lr=0.1 width=64"
     assert cut_settings("lr=0.1 width=64", 14) == "lr=0.1 …"
     assert cut_settings("lr=0.1 width=64", 7) == "…"
+    assert cut_settings("lr=0.1 width=64", -3) == "…"
+
+
+@pytest.mark.parametrize("width", [60, 40])
+def test_trials_without_settings_but_their_alternative(tmp_path, results, width):
+    sweep = results.full(tmp_path)
+    for trial in sweep.trials().values():
+        path = trial.path / "result.json"
+        if path.exists():
+            values = json.loads(path.read_text())
+            files.write_json(path, values | {"parameters": {"model": values["label"]}})
+    costs = tuple(map(CostConfig.model_validate, ["cost/parameters", "cost/latency"]))
+    text = " ".join(printed(replace(load_results(tmp_path), costs=costs), width=width).split())
+    assert "trial 3 failed: loss is NaN Best on val/accuracy" in text
+    assert "settings that do not fit" not in text
 
 
 def test_long_alternatives_make_room_for_values(tmp_path, results):

@@ -77,6 +77,18 @@ def test_a_narrow_range_becomes_wider(low, high, wider):
     assert below["max"] == high
 
 
+@pytest.mark.parametrize(("low", "wider"), [(1, 1), (2, 1), (8, 3)])
+def test_an_integer_range_on_a_log_scale_begins_at_1_or_above(tmp_path, low, wider):
+    parameter = Range("x", ("x",), ("x",), low, 64, log=True, step=None, integer=True)
+    assert _wider(parameter, upper=False) == {"min": wider, "max": 64, "log": True}
+    body = {"name": "mlp", "width": {"min": low, "max": 64, "log": True}}
+    model = {"choice": {"resnet": body, "plain": {"name": "mlp"}}}
+    folder = write_sweep(tmp_path / "tiny", parameters={**PARAMETERS, "model": model}, run_cap=40)
+    searched(folder, lambda number: {"width": low, "momentum": 0.7})
+    hints = suggest_ranges(load_results(folder.path))
+    assert [f"{{min: {wider}, max: 64" in hint for hint in hints] == ([] if low == 1 else [True])
+
+
 @pytest.mark.parametrize(
     "draw",
     [

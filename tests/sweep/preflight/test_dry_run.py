@@ -1,5 +1,7 @@
 import sys
 
+import pytest
+
 from hwcls.sweep.preflight.dry_run import plan_sweep, print_estimate, print_plan
 
 
@@ -47,6 +49,17 @@ def test_data_that_is_missing_is_a_note(tiny, monkeypatch, tmp_path):
     found = plan_sweep(tiny(parameters={"data": {"name": "cifar10"}}))
     assert any("hwcls data import cifar10" in warning for warning in found["warnings"])
     assert not any("digits" in warning for warning in plan_sweep(tiny())["warnings"])
+
+
+@pytest.mark.parametrize("compare", [None, "optimizer.momentum"])
+def test_combinations_that_cannot_be_trained_are_no_samples(tiny, compare):
+    momentum, nesterov = {"values": [0.9, 0.0]}, {"values": [False, True]}
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": momentum, "nesterov": nesterov}
+    found = plan_sweep(tiny(run_cap=12, compare=compare, parameters={"optimizer": optimizer}))
+    assert len(found["samples"]) == 5
+    assert [sample["momentum"] for sample in found["samples"][:4]] == [0.9, 0.0, 0.9, 0.0] or compare is None
+    note = "optimizer.momentum 0 with optimizer.nesterov True cannot be trained (nesterov needs momentum above 0)"
+    assert f"{note}: such trials count, but are not run" in found["warnings"]
 
 
 def test_one_trial(tiny):

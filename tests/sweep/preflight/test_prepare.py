@@ -103,3 +103,35 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny, monkeypa
     write(8)
     with pytest.raises(UserError, match="images of mine have changed since this sweep started"):
         prepare(sweep, tmp_path / "out")
+
+
+def begin_with(tiny, out):
+    """Prepares a sweep over two sizes of the data as if a trial had begun; returns the same with other sizes."""
+
+    def of(sizes):
+        return tiny(compare=None, parameters={"data": {"name": "digits", "per_class": {"values": sizes}}})
+
+    check_content(of([20, 40]), out, out, str)
+    (out / "trials" / "0").mkdir(parents=True)
+    (out / "trials" / "0" / "config.yaml").write_text("{}")
+    return of
+
+
+@pytest.mark.parametrize("sizes", [[40, 20], [40], [10, 20, 40], [40, 80]])
+def test_data_sets_of_a_sweep_may_change_places_come_and_go(tiny, tmp_path, sizes):
+    out = tmp_path / "out"
+    check_content(begin_with(tiny, out)(sizes), out, tmp_path, str)
+
+
+@pytest.mark.parametrize("earlier", [False, True])  # earlier versions recorded no settings
+def test_one_of_several_data_sets_has_changed(tiny, tmp_path, earlier):
+    out = tmp_path / "out"
+    of = begin_with(tiny, out)
+    data = json.loads((out / "data.json").read_text())
+    data["others"][0]["fingerprint"] = "of other images"  # of 40
+    for entry in (data, *data["others"]) if earlier else ():
+        del entry["settings"]
+    (out / "data.json").write_text(json.dumps(data))
+    check_content(of([20]), out, tmp_path, str)
+    with pytest.raises(UserError, match="images of digits have changed since this sweep started"):
+        check_content(of([40, 20]), out, tmp_path, str)

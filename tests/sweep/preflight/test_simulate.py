@@ -35,6 +35,13 @@ def test_without_early_stopping_every_epoch_is_run(tiny):
     assert found.wall == found.busy == pytest.approx(2 * 3 * 1.0 + 2 * 3 * 3.0)
 
 
+def test_an_alternative_that_was_not_timed_is_as_the_others(tiny):
+    constant = {"optimizer": {"name": "adam", "lr": 0.01}}
+    found = play(tiny(method="grid", run_cap=None, parameters=constant), costs={"mlp": 2.0})
+    assert (found.trials, found.epochs, found.busy) == (2, 6, pytest.approx(2 * 3 * 2.0))
+    assert play(tiny(run_cap=4), costs={"mlp": 2.0}).busy == pytest.approx(4 * 3 * 2.0)
+
+
 def test_what_is_waited_for_comes_on_top(tiny):
     """Once, for each trial but the first of a group, for each epoch; confirm starts its group anew."""
     waits = Waits(before=1000, group=100, score=7000, after=2000, turnaround=10, record=1)

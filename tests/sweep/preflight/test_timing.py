@@ -8,7 +8,7 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import timing as module
-from hwcls.sweep.preflight.timing import FEW, TrialTime, time_trial, time_trials
+from hwcls.sweep.preflight.timing import FEW, TrialTime, split_evenly, time_trial, time_trials
 from hwcls.training.distributed import World
 
 VAL = 20  # images of the tiny sweep
@@ -116,6 +116,16 @@ def test_each_rank_has_its_share_of_a_gpu(trial, monkeypatch):
     module._time_on_rank(ALONE, sender, [("a", trial)], Resources(1, 1, 0.25, 4), 1, 0.0, [])
     assert limits == [(0.25, ALONE.device)]
     assert [measured for _, measured, _ in sent] == [[("a", TrialTime(0.1, 0.2))]]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"), [(3, 2, [1, 2]), (9, 8, [1, 1, 1, 1, 1, 1, 1, 2]), (6, 2, [3, 3]), (2, 8, [1, 1])]
+)
+def test_every_trial_is_in_a_group(trial, count, most, sizes):
+    trials = [(str(number), trial) for number in range(count)]
+    parts = split_evenly(trials, most)
+    assert [len(part) for part in parts] == sizes
+    assert [one for part in parts for one in part] == trials
 
 
 @pytest.mark.slow

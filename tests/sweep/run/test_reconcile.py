@@ -141,6 +141,26 @@ def test_trials_at_a_rung_are_paused(crashed):
     assert [search.suggest(str(n))[JOB].key for n in range(2)] == ["trials/2", "trials/1"]  # the best third of three
 
 
+def test_short_trials_are_complete_at_their_own_end(crashed):
+    """Where `epochs` is searched; one that has ended may have a damaged config."""
+    short = [{"epochs": 2}] * 3
+    start = crashed(early_terminate=PROMOTION, compare=None, first=short, parameters={"epochs": {"values": [2, 9]}})
+    for value in (0.5, 0.6, 0.7):
+        start.trial([value, value], weights_of=1)
+    ended = start.folder.trial(2)
+    ended.write_result(build_result(ended, start.sweep.config.metric, "complete", None, {}))
+    (ended.path / "config.yaml").write_text("{")
+    live, replayed = build_scheduler(start.sweep), build_scheduler(start.sweep)
+    for number, value in enumerate((0.5, 0.6)):
+        for epoch in (1, 2):
+            live.stops(None, f"trials/{number}", EpochReport(epoch, 2, value, value))
+    search = start.search()
+    search.paused = PausedTrials(start.sweep, replayed)
+    reconcile(start.sweep, start.folder, search, replayed)
+    assert replayed.complete == live.complete
+    assert [start.folder.trial(number).result().status for number in (0, 1)] == ["complete"] * 2
+
+
 def test_what_paused_and_interrupted_trials_have_reached_is_known_at_the_next_start(crashed):
     start = crashed(early_terminate=PROMOTION, compare=None)
     for values, weights_of in (([0.5], 1), ([0.6], 1), ([0.3, 0.2], None), ([], None)):

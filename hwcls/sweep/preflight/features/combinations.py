@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from hwcls.config.space import Choice, Fixed, Parameter, Range
+from hwcls.config.space import Choice, Parameter, Range
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 
@@ -45,7 +43,7 @@ class _Combinations:
         deciding = self._find_deciding()
         long = [(p, under) for p, under in self.parameters if isinstance(p, Range) and p.count() > MOST_VALUES]
         for point in self._points(deciding):
-            trial = self._trial(point)
+            trial = self.sweep.find_trial(point)
             if trial is not None and not any(_exists(under, point) and self._decides(p, point) for p, under in long):
                 yield trial
 
@@ -70,14 +68,8 @@ class _Combinations:
         return self.sweep.space.grid({name: value for name, value in self.first.items() if name not in open_})
 
     def _decides(self, parameter: Parameter, point: Settings) -> bool:
-        trials = [self._trial({**point, parameter.name: end}) for end in parameter.ends()]
+        trials = [self.sweep.find_trial({**point, parameter.name: end}) for end in parameter.ends()]
         return len({None if trial is None else self.key(trial) for trial in trials}) > 1
-
-    def _trial(self, point: Settings) -> TrialConfig | None:
-        try:
-            return self.sweep.trial(Fixed(point))
-        except ValidationError:  # a combination that no search runs either
-            return None
 
 
 def _is_short(parameter: Parameter) -> bool:
