@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from hwcls.config.data import OWN_IMAGES
 from hwcls.config.optim import CostConfig, MetricConfig
 from hwcls.config.space_parser import RecordedSpace
-from hwcls.config.trial import flatten
+from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
@@ -118,6 +119,14 @@ class SweepResults:
     def sign(self) -> int:
         """1 to maximize, -1 to minimize."""
         return -1 if self.goal == "minimize" else 1
+
+    @cached_property
+    def compared(self) -> str | None:
+        """The flat name of the setting that `compare` names, whose value is a trial's label; None without one."""
+        if self.compare is None:
+            return None
+        path, space = tuple(self.compare.removeprefix("parameters.").split(".")), RecordedSpace(self.settings).space
+        return (space.flat_names if space else {}).get(path, flat_name(path))
 
     @property
     def labels(self) -> list[str | None]:
