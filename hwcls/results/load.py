@@ -105,7 +105,7 @@ class SweepResults:
     environment: Mapping[str, Any] | None
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
-    looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
+    looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative, or point, at every verdict on test
     running: bool = False  # whether a driver is known to work in the folder now
     costs: tuple[CostConfig, ...] = ()  # the further metrics of a sweep with several
     left_out: tuple[LeftOutTrial, ...] = ()  # neither in `trials` nor in `confirm`: in no ranking, chart or verdict
