@@ -59,6 +59,11 @@ class TrialResult:
     def ended(self) -> bool:
         return self.status not in (UNFINISHED, RUNNING, PAUSED)
 
+    @property
+    def can_win(self) -> bool:
+        """Whether it can be confirmed, or be on the front: it has a value, and no user stopped it."""
+        return self.value is not None and self.status in ("complete", "stopped")
+
 
 @dataclass(frozen=True)
 class ConfirmRun:
