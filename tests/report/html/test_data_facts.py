@@ -87,6 +87,21 @@ def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
     )
 
 
+def test_the_images_of_each_part_of_the_data_are_counted(tmp_path):
+    parts = {**CUT, "models": ["mlp"], "others": [{**CUT, "train": 720, "per_class": [300, 420], "models": ["mlp"]}]}
+    found = dict(collect_data_facts(parts, tmp_path))
+    assert found["Data"] == (
+        "imagefolder, 360 train, 40 val, 100 test, 2 classes; imagefolder, 720 train, 40 val, 100 test, 2 classes"
+    )
+    assert found["Training images per class"] == "150 to 210; 300 to 420"
+    assert found["Images"] == "64 x 64, RGB"  # once, as they are the same for all
+    same = {**parts, "others": [{**CUT, "models": ["cnn"], "image_size": 32}]}
+    assert dict(collect_data_facts(same, tmp_path)) == {
+        **dict(collect_data_facts(CUT, tmp_path)),
+        "Images": "for mlp: 64 x 64, RGB; for cnn: 32 x 32, RGB",
+    }
+
+
 def test_the_page_names_the_splits_and_escapes_what_files_say(results, tmp_path):
 
     results.full(tmp_path)
