@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from hwcls.config.data import OWN_IMAGES
 from hwcls.config.optim import CostConfig, MetricConfig
 from hwcls.config.space_parser import RecordedSpace
+from hwcls.config.sweep import EarlyStopping
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
@@ -119,6 +120,13 @@ class SweepResults:
         """How often confirm runs were scored on test: those of trials that are left out have been seen as well."""
         every = [*self.confirm, *(run for one in self.left_out for run in one.confirm)]
         return sum(run.test is not None for run in every)
+
+    @property
+    def stopping(self) -> str | None:
+        """The rule of early stopping, in any of the forms that a sweep file has it in; None without one."""
+        early = self.settings.get("early_terminate")
+        name = early.get("type", EarlyStopping().type) if isinstance(early, Mapping) else early
+        return None if name is None or str(name).casefold() == "none" else str(name)
 
     @property
     def sign(self) -> int:
