@@ -18,7 +18,7 @@ from hwcls.results.answer import name_alternative
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.confirm.plan import confirm_metric
 from hwcls.results.load import SweepResults
-from hwcls.results.representatives import choose_representatives
+from hwcls.results.representatives import choose_representatives, describe_representatives
 from hwcls.results.scored_runs import score_on_test
 from hwcls.results.settings.marginal_effects import trials_with_value
 
@@ -156,10 +156,9 @@ def _settings(sweep: SweepResults, _: int | None) -> Table:
         {"setting": name, "searched": searched.get(name)} | dict(zip(names, values, strict=True))
         for name, values in zip(settings, own, strict=True)
     ]
-    which = "confirmed winner" if all(one.confirmed for one in chosen) else "best trial"
-    each = f"the {which} of each alternative" if len(chosen) > 1 else f"the {which}"
     words = frozenset({0, 1} if searched else {0})
-    return Table("settings", f"Settings of {each} of {sweep.name}.", header, words, tuple(cells), tuple(records))
+    caption = f"Settings in {sweep.name} of {describe_representatives(chosen)}."
+    return Table("settings", caption, header, words, tuple(cells), tuple(records))
 
 
 def _searched(sweep: SweepResults) -> dict[str, str]:
