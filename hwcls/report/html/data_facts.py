@@ -9,7 +9,7 @@ from typing import Any
 from hwcls.config.data import title_of
 from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.input_words import describe_inputs
-from hwcls.format import join_words
+from hwcls.format import format_count, join_words
 
 Facts = list[tuple[str, str]]  # (name, value)
 SPLITS_FILE = "splits.csv"
@@ -47,7 +47,7 @@ def _describe_splits(data: Mapping[str, Any]) -> str:
     parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
     classes = data.get("classes")
     if isinstance(classes, list):
-        parts.append(f"{len(classes)} classes")
+        parts.append(format_count(len(classes), "class"))
     return ", ".join(parts)
 
 
