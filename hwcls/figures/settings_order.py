@@ -16,14 +16,9 @@ def order_settings(sweep: SweepResults, trials: Sequence[TrialResult]) -> list[s
 
     What `compare` names is left out: it is the name of an alternative.
     """
-    named = {name for name in varied_settings(list(trials)) if not is_alternative(sweep, trials, name)}
+    named = {name for name in varied_settings(list(trials)) if name != sweep.compared}
     shares: Counter[str] = Counter()
     for rows in setting_importances(sweep).values():
         shares.update({one.name: max(0.0, one.share) for one in rows if one.matters})
     order = [name for name in order_by_difference([trial.parameters for trial in trials]) if name in named]
     return sorted(order, key=lambda name: -shares[name])
-
-
-def is_alternative(sweep: SweepResults, trials: Sequence[TrialResult], name: str) -> bool:
-    """Whether a setting is what `compare` names."""
-    return sweep.compare is not None and all(str(trial.parameters.get(name)) == trial.label for trial in trials)

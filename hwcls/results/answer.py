@@ -69,7 +69,7 @@ def name_alternative(sweep: SweepResults, label: str | None) -> str:
     text = format_number(label)
     plain = text.replace(".", "").replace("-", "").replace("+", "").replace("e", "").isdecimal()
     if sweep.compare and (plain or text in ("True", "False", "None")):
-        return f"{sweep.compare.rpartition('.')[2]} {text}"
+        return f"{sweep.compared} {text}"
     return text
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.escape import csv_text
@@ -275,6 +273,11 @@ def _are_same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _same_split(one: SweepResults, other: SweepResults) -> bool:
-    """Whether both trained and validated on the same images."""
-    first, second = (load_arrays(sweep.folder / "splits.npz") for sweep in (one, other))
-    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+    """Whether both trained and validated on the same images, however many entries data.json has of them."""
+    return _split_rows(one) == _split_rows(other)
+
+
+def _split_rows(sweep: SweepResults) -> set[tuple[str, tuple[int, ...]]]:
+    """The images of each split, by their rows; of several data sets the names are 0/train, 1/train and so on."""
+    stored = load_arrays(sweep.folder / "splits.npz")  # (N,) each
+    return {(name.rpartition("/")[2], tuple(rows.ravel().tolist())) for name, rows in stored.items()}

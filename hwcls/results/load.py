@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from hwcls.config.data import OWN_IMAGES
 from hwcls.config.optim import CostConfig, MetricConfig
 from hwcls.config.space_parser import RecordedSpace
-from hwcls.config.trial import flatten
+from hwcls.config.sweep import EarlyStopping
+from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
@@ -57,6 +59,11 @@ class TrialResult:
     @property
     def ended(self) -> bool:
         return self.status not in (UNFINISHED, RUNNING, PAUSED)
+
+    @property
+    def can_win(self) -> bool:
+        """Whether it can be confirmed, or be on the front: it has a value, and no user stopped it."""
+        return self.value is not None and self.status in ("complete", "stopped")
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class SweepResults:
     environment: Mapping[str, Any] | None
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
-    looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
+    looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative, or point, at every verdict on test
     running: bool = False  # whether a driver is known to work in the folder now
     costs: tuple[CostConfig, ...] = ()  # the further metrics of a sweep with several
     left_out: tuple[LeftOutTrial, ...] = ()  # neither in `trials` nor in `confirm`: in no ranking, chart or verdict
@@ -115,9 +122,24 @@ class SweepResults:
         return sum(run.test is not None for run in every)
 
     @property
+    def stopping(self) -> str | None:
+        """The rule of early stopping, in any of the forms that a sweep file has it in; None without one."""
+        early = self.settings.get("early_terminate")
+        name = early.get("type", EarlyStopping().type) if isinstance(early, Mapping) else early
+        return None if name is None or str(name).casefold() == "none" else str(name)
+
+    @property
     def sign(self) -> int:
         """1 to maximize, -1 to minimize."""
         return -1 if self.goal == "minimize" else 1
+
+    @cached_property
+    def compared(self) -> str | None:
+        """The flat name of the setting that `compare` names, whose value is a trial's label; None without one."""
+        if self.compare is None:
+            return None
+        path, space = tuple(self.compare.removeprefix("parameters.").split(".")), RecordedSpace(self.settings).space
+        return (space.flat_names if space else {}).get(path, flat_name(path))
 
     @property
     def labels(self) -> list[str | None]:

@@ -233,7 +233,7 @@ class SweepFolder:
         return len(read_or_none(read_file, self.path / TEST_READS, bytes.splitlines) or [])
 
     def looks(self) -> list[dict[str, int]]:
-        """The number of seeds of each alternative at every verdict on test, in order."""
+        """The seeds of each alternative, with several metrics of each trial, at every verdict on test, in order."""
         found = [line.get("seeds") for line in read_lines(self.path / LOOKS)]
         return [one for one in found if one and isinstance(one, dict) and all(type(n) is int for n in one.values())]
 
@@ -245,7 +245,7 @@ class SweepFolder:
         return wanted in known or (last.get("seeds") == wanted[0] and not isinstance(last.get("trials"), dict))
 
     def add_look(self, seeds: Mapping[str, int], winners: Mapping[str, int]) -> None:
-        """Record a verdict on test: how many seeds of each alternative, and of which trial they are."""
+        """Record a verdict on test: how many seeds of each that is compared, and of which trial they are."""
         files.append_line(self.path / LOOKS, json.dumps({"seeds": dict(seeds), "trials": dict(winners)}).encode())
 
     def confirm_run(self, label: str, seed: int) -> TrialFolder:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
 import numpy as np
 
 from hwcls import files
+from hwcls.figures.tables.rows import build_table
+from hwcls.report.html.charts.slices import slices
+from hwcls.report.html.leaderboard import build_board
 from hwcls.report.html.page import write_page
 from hwcls.results.answer import describe_answer, describe_briefly, name_alternative
 from hwcls.results.compare import build_alternatives
@@ -159,14 +163,30 @@ def write_scores(folder, sure):
 
 
 def test_a_number_is_named_with_its_key():
-    sweep = SimpleNamespace(compare="data.batch_size")
+    sweep = SimpleNamespace(compare="data.batch_size", compared="batch_size")
     assert [name_alternative(sweep, label) for label in ("64", "1e-05", "True")] == [
         "batch_size 64",
         "batch_size 1e-05",
         "batch_size True",
     ]
-    sweep = SimpleNamespace(compare="model")
+    sweep = SimpleNamespace(compare="model", compared="model")
     assert [name_alternative(sweep, label) for label in ("cnn", "resnet18", "v1.5")] == ["cnn", "resnet18", "v1.5"]
+
+
+def test_a_compared_key_of_a_section_within_the_model_is_named_with_the_section(tmp_path, results):
+    sweep = results.sweep(tmp_path, compare="model.head.depth")
+    for number in (1, 2):
+        results.trial(sweep.trial(number), [0.5, 0.6 + number / 10], label=str(number))
+        path = sweep.trial(number).path / "result.json"
+        settings = {"head_depth": number, "depth": 3 - number}
+        files.write_json(path, json.loads(path.read_text()) | {"parameters": settings})
+    found = load_results(tmp_path)
+    assert "head_depth 2 with 0.8 (trial 2, epoch 2), ahead of head_depth 1 0.7." in describe_answer(found)
+    assert [title for _, title, _ in slices(found)] == ["depth"]
+    assert build_table(found, "leaderboard").header[2] == "head_depth"
+    shown = [column.heading for column in build_board(found).columns]
+    assert "depth" in shown
+    assert "head_depth" not in shown  # that is the column of the alternative
 
 
 def test_equal_values_are_not_ahead(tmp_path, results):

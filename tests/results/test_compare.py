@@ -189,6 +189,11 @@ def test_cautions(two, tmp_path):
     assert find_cautions(two) == []
     save_arrays(tmp_path / "one" / "splits.npz", train=[1, 2], val=[3])
     assert find_cautions(two) == ["other uses another split than one: small differences may come from the split"]
+    same = {"0/train": [1, 2], "0/val": [3], "1/train": [1, 2], "1/val": [3]}  # two data sets of the same images
+    save_arrays(tmp_path / "other" / "splits.npz", **same)
+    assert find_cautions(two) == []
+    save_arrays(tmp_path / "other" / "splits.npz", **same | {"1/val": [4]})
+    assert len(find_cautions(two)) == 1
 
 
 OWN = {"name": "imagefolder", "classes": ["bad", "good"], "train": 40}

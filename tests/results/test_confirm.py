@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.results.compare import build_alternatives, build_summary
-from hwcls.results.confirm.describe import describe_confirm, describe_unconfirmed, name_look
+from hwcls.results.confirm.describe import describe_confirm, describe_missing, describe_unconfirmed, name_look
 from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
 from hwcls.results.confirm.search_end import starts_no_more
@@ -108,6 +108,25 @@ def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, p
     assert (own["complete"], len(own["missing"]), own["command"]) == (10, 4, f"hwcls confirm {tmp_path}")
 
 
+def test_a_failed_report_whose_place_another_seed_took_comes_without_a_command(results, picked, tmp_path):
+    report(results, picked, "mlp", 1, seeds=4)
+    report(results, picked, "resnet", 0, seeds=4)
+    results.trial(picked.confirm_run("resnet", FIRST_SEED + 1), [0.1], status="failed", error="no memory", trial=0)
+    added = {"when": "2026-01-02T03:04:05", "changed": [{"key": "confirm.seeds", "old": "3", "new": "4"}]}
+    log = {"log": [added]}
+    results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4}, **{"x-changes": log})
+    loaded = load_results(tmp_path)
+    (missing,) = find_missing(loaded)
+    assert (missing.label, missing.failed, missing.replaced) == ("resnet", True, True)
+    assert resume_command(loaded, [missing]) is None
+    assert describe_missing(loaded) == (
+        "1 confirm run is missing: 1 report of resnet, trial 0 (seed 10000001): failed: no memory."
+        " Each of these winners has the 3 reports that were asked for at first."
+    )
+    results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4})  # four were asked for
+    assert describe_missing(load_results(tmp_path)).endswith("--add-seeds 1")
+
+
 def test_what_a_running_command_trains_needs_no_other_command(results, picked, tmp_path):
     report(results, picked, "resnet", 0, seeds=2)
     results.trial(picked.confirm_run("mlp", FIRST_SEED + 1000), [0.5, 0.6], label="mlp", status=None)
@@ -175,6 +194,9 @@ def test_a_later_trial_that_is_ahead_of_the_winner_comes_with_the_command_that_t
     )
     assert describe_unconfirmed(sweep) in describe_confirm(sweep)
     assert describe_unconfirmed(mark_running(sweep)) == ""
+    results.trial(picked.trial(4), [0.5, 0.99], label="mlp", status="stopped_by_user")  # which is never confirmed
+    assert describe_unconfirmed(load_results(tmp_path)) == ""
+    results.trial(picked.trial(4), [0.5, 0.99], label="mlp")
     results.trial(picked.trial(5), [0.5], label="mlp", status=None)  # `hwcls confirm` would refuse: the search goes on
     assert describe_unconfirmed(load_results(tmp_path)) == ""
 

@@ -10,6 +10,7 @@ from hwcls.data.own.folders import HARDLY_CLASSES, Folder, class_of, decide_dept
 from hwcls.data.own.rows import Rows
 from hwcls.data.own.split_names import SPELLINGS, split_ends, split_of, splits_among
 from hwcls.errors import UserError
+from hwcls.format import format_count
 
 
 def rows_of_folders(tree: FileTree, root: Folder, layout: LayoutConfig) -> Rows | None:
@@ -107,7 +108,8 @@ def _leave_out_split(folder: Folder, split: str, rows: Rows) -> None:
     why = LeftOut(f"images without a class in {folder.name}/", "hwcls predict classifies them")
     rows.left_out |= dict.fromkeys(folder.images, why)
     cut = "; a test split is cut from train (data.test, --test)" if split == "test" else ""
-    rows.found.append(f"{folder.name}/ has no class folders: its {len(folder.images):,} images are left out{cut}")
+    images = f"{format_count(len(folder.images), 'image')} {'is' if len(folder.images) == 1 else 'are'}"
+    rows.found.append(f"{folder.name}/ has no class folders: its {images} left out{cut}")
 
 
 def _check_empty(tree: FileTree, tops: dict[str, Folder]) -> None:

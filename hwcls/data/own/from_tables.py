@@ -12,6 +12,7 @@ from hwcls.data.own.matching import leaves
 from hwcls.data.own.rows import Rows, first_of
 from hwcls.data.own.split_names import split_of, splits_among
 from hwcls.errors import LayoutError, UserError
+from hwcls.format import format_count
 
 USUAL = 0.9  # of a table's rows, whose images lie in one folder: there lie the others, too
 
@@ -179,7 +180,8 @@ def _note_missing_labels(
         _leave_out(one, empty, splits, names, rows)
     elif empty:
         cells = [one.table.columns[one.image][i] for i in empty]
-        what = f"{len(empty):,} rows have no label in column {one.labels[0]}, such as {one.table.row(empty[0])}"
+        rows_have = f"{format_count(len(empty), 'row')} {'has' if len(empty) == 1 else 'have'}"
+        what = f"{rows_have} no label in column {one.labels[0]}, such as {one.table.row(empty[0])}"
         remedy = "fill or remove them; hwcls predict classifies images without a label"
         raise UserError(f"{what} ({cells[0]})", where=one.table.where, remedy=remedy)
 
@@ -192,7 +194,9 @@ def _leave_out(one: Labels, numbers: Sequence[int], splits: Sequence[str], names
     why = LeftOut(f"images without a label in {one.name}", "hwcls predict classifies them")
     rows.left_out |= dict.fromkeys(files, why)
     rest = "; a test split is cut from the other images (data.test, --test)"
-    rows.found.append(f"{len(numbers):,} images of {one.name} have no label and are left out{rest}")
+    have, are = ("has", "is") if len(numbers) == 1 else ("have", "are")
+    images = format_count(len(numbers), "image")
+    rows.found.append(f"{images} of {one.name} {have} no label and {are} left out{rest}")
 
 
 def _twice(one: Labels, twice: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> UserError:
@@ -200,7 +204,8 @@ def _twice(one: Labels, twice: Sequence[tuple[str, tuple[str, ...], tuple[str, .
     file, before, again = twice[0]
     kind = next(i for i in range(3) if before[i] != again[i])
     word = ("labels", "splits", "groups")[kind]
-    what = f"{len(twice):,} images have two {word}, such as {file}"
+    images = f"{format_count(len(twice), 'image')} {'has' if len(twice) == 1 else 'have'}"
+    what = f"{images} two {word}, such as {file}"
     entries = f"'{before[kind]}' in {before[3]} and '{again[kind]}' in {again[3]}"
     return UserError(f"{what}: {entries}", where=one.table.where, remedy="keep one row for each image")
 

@@ -35,6 +35,7 @@ from hwcls.data.own.rows import Rows, build, find_masks
 from hwcls.data.own.split_names import SPELLINGS
 from hwcls.data.own.tables import is_table
 from hwcls.errors import LayoutError, UserError
+from hwcls.format import format_count
 
 LAYOUT = (
     "images lie in class folders, as photos/cat/1.jpg, with or without train/, val/ and test/ above the classes,"
@@ -169,8 +170,7 @@ def _groups_by_table(tree: FileTree, index: FileIndex, column: str, rows: Rows) 
         return None
     table, cells = found
     groups = [cells.get(name, "") for name in rows.files]
-    alone = sum(not group for group in groups)
-    rows.found.append(f"groups from {table}, column {column}" + (f"; {alone:,} images have none" if alone else ""))
+    rows.found.append(f"groups from {table}, column {column}" + _describe_alone(groups))
     return groups
 
 
@@ -187,10 +187,15 @@ def _groups(rows: Rows, pattern: str, where: str) -> list[str]:
     if not any(groups):
         what = f"'{pattern}' is no column of a table, and finds nothing in the images' names, such as {texts[0]}"
         raise LayoutError(what, where=where, remedy=lambda write: f"such as {write('group', '^([^_]+)_')}")
-    alone = sum(not group for group in groups)
-    rest = f"; {alone:,} images have none" if alone else ""
-    rows.found.append(f"{len(set(groups) - {''}):,} groups by the pattern {pattern}, such as {groups[0]}{rest}")
+    count = format_count(len(set(groups) - {""}), "group")
+    rows.found.append(f"{count} by the pattern {pattern}, such as {groups[0]}{_describe_alone(groups)}")
     return groups
+
+
+def _describe_alone(groups: Sequence[str]) -> str:
+    """How many images have no group, as the rest of a sentence."""
+    alone = sum(not group for group in groups)
+    return f"; {format_count(alone, 'image')} {'has' if alone == 1 else 'have'} none" if alone else ""
 
 
 def _no_images(tree: FileTree) -> UserError:

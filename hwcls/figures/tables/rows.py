@@ -11,14 +11,14 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate
-from hwcls.figures.settings_order import is_alternative, order_settings
+from hwcls.figures.settings_order import order_settings
 from hwcls.figures.test_scores import collect_test_scores, compare_on_test, name_scored
 from hwcls.format import format_count, format_duration, format_fixed, format_number
 from hwcls.results.answer import name_alternative
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.confirm.plan import confirm_metric
 from hwcls.results.load import SweepResults
-from hwcls.results.representatives import choose_representatives
+from hwcls.results.representatives import choose_representatives, describe_representatives
 from hwcls.results.scored_runs import score_on_test
 from hwcls.results.settings.marginal_effects import trials_with_value
 
@@ -136,7 +136,7 @@ def _settings(sweep: SweepResults, _: int | None) -> Table:
     chosen, trials = choose_representatives(sweep), trials_with_value(sweep)
     settings = order_settings(sweep, trials)
     others = dict.fromkeys(name for trial in trials for name in trial.parameters)
-    settings += [name for name in others if name not in settings and not is_alternative(sweep, trials, name)]
+    settings += [name for name in others if name not in settings and name != sweep.compared]
     if not chosen or not settings:
         raise NothingToShow("no trial has a value yet" if not chosen else "no setting is searched")
     names = [
@@ -156,10 +156,9 @@ def _settings(sweep: SweepResults, _: int | None) -> Table:
         {"setting": name, "searched": searched.get(name)} | dict(zip(names, values, strict=True))
         for name, values in zip(settings, own, strict=True)
     ]
-    which = "confirmed winner" if all(one.confirmed for one in chosen) else "best trial"
-    each = f"the {which} of each alternative" if len(chosen) > 1 else f"the {which}"
     words = frozenset({0, 1} if searched else {0})
-    return Table("settings", f"Settings of {each} of {sweep.name}.", header, words, tuple(cells), tuple(records))
+    caption = f"Settings in {sweep.name} of {describe_representatives(chosen)}."
+    return Table("settings", caption, header, words, tuple(cells), tuple(records))
 
 
 def _searched(sweep: SweepResults) -> dict[str, str]:
@@ -185,7 +184,7 @@ def _join(values: Iterable[Any]) -> str:
 
 def _alternative(sweep: SweepResults) -> str:
     """The name of the column of alternatives: model, optimizer."""
-    return "model" if sweep.compare is None else sweep.compare.rpartition(".")[2]
+    return sweep.compared or "model"
 
 
 TABLES: Mapping[str, Callable[[SweepResults, int | None], Table]] = {

@@ -9,7 +9,7 @@ from typing import Any
 from hwcls.config.data import title_of
 from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.input_words import describe_inputs
-from hwcls.format import join_words
+from hwcls.format import format_count, join_words
 
 Facts = list[tuple[str, str]]  # (name, value)
 SPLITS_FILE = "splits.csv"
@@ -26,18 +26,38 @@ def collect_data_facts(data: Mapping[str, Any], folder: Path) -> Facts:
     return [*_counts(data), *_reading(data), *_origins(data, folder), *_images(data)]
 
 
+def _entries(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Data sets, and versions of one, as where `per_class` is searched."""
+    others = data.get("others")
+    return [data, *(one for one in others if isinstance(one, Mapping))] if isinstance(others, list) else [data]
+
+
 def _counts(data: Mapping[str, Any]) -> Facts:
+    """The splits of each entry, and in the same order its images per class where these differ."""
+    counts = dict.fromkeys((_describe_splits(one), _describe_classes(one)) for one in _entries(data))
+    known = [per_class for _, per_class in counts if per_class]
+    shown = known[:1] if len(set(known)) == 1 else known
+    found = [("Data", "; ".join(dict.fromkeys(splits for splits, _ in counts)))]
+    return [*found, ("Training images per class", "; ".join(shown))] if shown else found
+
+
+def _describe_splits(data: Mapping[str, Any]) -> str:
     path = data.get("path")  # of a user's own images, which all have one name
     parts = [title_of(path) if isinstance(path, str) else str(data.get("name", "?"))]
     parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
-    classes, per_class = data.get("classes"), data.get("per_class")
+    classes = data.get("classes")
     if isinstance(classes, list):
-        parts.append(f"{len(classes)} classes")
-    found = [("Data", ", ".join(parts))]
-    if isinstance(per_class, list) and len(per_class) == 2:
-        low, high = per_class
-        found.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
-    return found
+        parts.append(format_count(len(classes), "class"))
+    return ", ".join(parts)
+
+
+def _describe_classes(data: Mapping[str, Any]) -> str:
+    """The training images of the smallest and the largest class; nothing where they are not recorded."""
+    per_class = data.get("per_class")
+    if not (isinstance(per_class, list) and len(per_class) == 2):
+        return ""
+    low, high = per_class
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _reading(data: Mapping[str, Any]) -> Facts:
@@ -58,10 +78,9 @@ def _images(data: Mapping[str, Any]) -> Facts:
     """The images as every model gets them, and why in this size; of earlier versions also where val is from."""
     if not data.get("image_size"):
         return []
-    others = data.get("others")
-    entries = [data, *(one for one in others if isinstance(one, Mapping))] if isinstance(others, list) else [data]
-    entries = entries if "models" in data else entries[:1]
-    parts = list(map(_prepared, entries))
+    entries = _entries(data) if "models" in data else [data]
+    inputs = dict.fromkeys(map(describe_inputs, entries))
+    parts = list(inputs if len(inputs) == 1 else dict.fromkeys(map(_prepared, entries)))
     if "test_from" in data:
         parts += dict.fromkeys(str(one["image_size_reason"]) for one in entries if one.get("image_size_reason"))
     elif data.get("val_from") in ("train", "val"):

@@ -120,7 +120,8 @@ def find_mislabelled(found: Mislabelled) -> str:
     runs = f"{found.runs} confirm runs of the winners"
     if not found.count:
         return f"Every test image is classified correctly by at least one of the {runs}."
-    return f"{found.count} test images are classified wrong by all {runs}."
+    verb = "is" if found.count == 1 else "are"
+    return f"{format_count(found.count, 'test image')} {verb} classified wrong by all {runs}."
 
 
 def find_out_of_fold(found: Sequence[Any]) -> str:

@@ -85,7 +85,7 @@ def _order_settings(sweep: SweepResults, rows: Sequence[Row]) -> list[str]:
 
 def _repeated(sweep: SweepResults, rows: Sequence[Row]) -> set[str]:
     """The setting that is the alternative, which has a column already."""
-    name = (sweep.compare or "").rpartition(".")[2]
+    name = sweep.compared or ""
     same = all(str(row.get(name)) == str(row.get("label")) for row in rows if row.get(name) is not None)
     return {name} if name and rows and name in rows[0] and same else set()
 

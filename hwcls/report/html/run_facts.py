@@ -16,7 +16,7 @@ from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration, hide_private
 from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
-from hwcls.results.confirm.search_end import untrainable
+from hwcls.results.confirm.search_end import read_limits, untrainable
 from hwcls.results.load import SweepResults
 from hwcls.results.notes.changes import describe_left_out, describe_outdated, list_changes
 from hwcls.tracking.folders import TrialFolder
@@ -80,14 +80,13 @@ def _describe_repeats(sweep: SweepResults) -> str:
 
 
 def _search_facts(sweep: SweepResults) -> Facts:
-    settings, found = sweep.settings, []
-    limits = [str(settings[key]) + unit for key, unit in (("run_cap", " trials"), ("budget", "")) if settings.get(key)]
+    cap, (_, budget), found = sweep.settings.get("run_cap"), read_limits(sweep), []
+    limits = [format_count(cap, "trial")] if isinstance(cap, int) and cap else []
+    limits += [format_duration(budget)] if budget else []
     if limits:
         shared = f", shared by the alternatives of {sweep.compare}" if sweep.compare else ""
         found.append(("Budget", ", ".join(limits) + shared))
-    early = settings.get("early_terminate")
-    stopping = str(early.get("type", "")) if isinstance(early, Mapping) else ""
-    parts = [str(settings.get("method") or ""), stopping, f"{sweep.goal} {sweep.metric}"]
+    parts = [str(sweep.settings.get("method") or ""), sweep.stopping or "", f"{sweep.goal} {sweep.metric}"]
     return [*found, ("Search", ", ".join(filter(None, parts)))]
 
 

@@ -77,7 +77,7 @@ def _list_alternatives(sweep: SweepResults) -> list[dict[str, str]]:
     overtaken = any(is_overtaken(sweep, row) for row in found)
     cells = []
     for row in found:
-        own = {str(sweep.compare).rpartition(".")[2]: format_number(row["label"]), "trials": str(row["trials"])}
+        own = {str(sweep.compared): format_number(row["label"]), "trials": str(row["trials"])}
         own |= {"failed": str(row["failed"])} if failed else {}
         own |= {"epochs": str(row["epochs"]), "time": format_duration(row["seconds"])}
         own |= {"trial": format_number(row["trial"])} if sweep.confirm else {}
@@ -166,11 +166,11 @@ def cut_settings(text: str, width: int) -> str:
 
 
 def describe_settings(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:
-    """The settings of each trial without its label, in one line: first those in which the rows differ most."""
+    """The settings of each trial without the compared one, in one line: first those in which the rows differ most."""
     trials, drawn = {trial.number: trial for trial in sweep.trials}, {}
     for row in rows:
         found = trials[row["trial"]].parameters
-        drawn[row["trial"]] = {name: value for name, value in found.items() if str(value) != row.get("label")}
+        drawn[row["trial"]] = {name: value for name, value in found.items() if name != sweep.compared}
     order = order_by_difference(list(drawn.values()))
     return {
         number: " ".join(f"{name}={format_number(found[name])}" for name in order if name in found)

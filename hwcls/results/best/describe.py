@@ -21,7 +21,7 @@ def describe_best(sweep: SweepResults) -> list[str]:
         return []
     trial = f"trial {best.run.number}"
     name = trial if best.label is None else f"{name_alternative(sweep, best.label)} ({trial})"
-    settings = {key: value for key, value in best.run.parameters.items() if str(value) != best.label}
+    settings = {key: value for key, value in best.run.parameters.items() if key != sweep.compared}
     line = " ".join(f"{key}={format_number(value)}" for key, value in settings.items())
     return [f"best: {name}, {_describe_score(sweep, best)}", *([f"  {line}"] if line else [])]
 

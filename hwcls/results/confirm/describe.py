@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hwcls.format import format_count, format_interval, join_words
-from hwcls.results.confirm.missing import MissingRun, confirm_command, find_missing, resume_command
+from hwcls.results.confirm.missing import MissingRun, confirm_command, count_asked, find_missing, resume_command
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
 from hwcls.results.confirm.plan import (
     confirm_label,
@@ -106,6 +106,8 @@ def describe_missing(sweep: SweepResults) -> str:
     failed = {run.failed for run in missing}
     if sweep.running and False in failed:
         return f"{text} The running command completes {'those that did not fail' if True in failed else 'them'}."
+    if command is None and all(run.replaced for run in missing):
+        return f"{text} Each of these winners has the {count_asked(sweep)} reports that were asked for at first."
     if command is None:
         return text
     if failed == {True}:
@@ -117,9 +119,9 @@ def describe_missing(sweep: SweepResults) -> str:
 def describe_unconfirmed(sweep: SweepResults) -> str:
     """The trials of a longer search that are ahead of a confirmed winner, and the command that confirms them."""
     confirmed = {(run.label, run.run.number) for run in sweep.confirm}
-    ahead = [one for one in choose_representatives(sweep) if one.is_overtaken]
+    ahead = [one for one in choose_representatives(sweep) if one.is_overtaken and one.leader.can_win]
     later = [one for one in ahead if (confirm_label(one.label), one.leader.number) not in confirmed]
-    if not later or sweep.running or find_missing(sweep):  # what is missing comes with its own command
+    if not later or sweep.running or resume_command(sweep, find_missing(sweep)):  # what is missing comes first
         return ""
     if not all(trial.ended for trial in sweep.trials):  # `hwcls confirm` refuses before the search has ended
         return ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hwcls.results.confirm.plan import confirm_winners, winner_runs
+from hwcls.results.confirm.plan import point_runs, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults
+from hwcls.results.test_comparison import name_point
 from hwcls.statistics import spend_alpha
 from hwcls.tracking.folders import SweepFolder
 
@@ -23,22 +23,31 @@ def record_look(results: SweepResults, waiting: Sequence[ConfirmRun] = ()) -> No
         results: As they are now; other winners than at the last look, as after an exclusion, are another verdict.
         waiting: Runs that are about to be scored.
     """
-    opened = SweepFolder(results.folder)
-    before = Counter({label: len(runs) for label, runs in winner_runs(results).items()})
-    if is_verdict(before) and not opened.looks():  # of a version that did not count
-        opened.add_look(before, confirm_winners(results))
-    after, winners = Counter(before), dict(confirm_winners(results))
-    for label in {run.label for run in waiting}:
-        new = [run for run in waiting if run.label == label]
-        stays = winners.get(label) == new[0].run.number  # else another trial has won, or the winner was excluded
-        after[label], winners[label] = len(new) + (before[label] if stays else 0), new[0].run.number
-    if not is_verdict(after) or opened.has_look(after, winners):
+    opened, found = SweepFolder(results.folder), _compared_runs(results)
+    before, trials = {name: len(runs) for name, runs in found.items()}, {n: r[0].run.number for n, r in found.items()}
+    if is_verdict(before) and not any(before.keys() & look.keys() for look in opened.looks()):
+        opened.add_look(before, trials)  # of a version that did not count, or of several metrics not each point
+    after = dict(before)
+    new: dict[str, list[ConfirmRun]] = {}
+    for run in waiting:
+        new.setdefault(name_point(run.run.number) if results.costs else run.label, []).append(run)
+    for name, runs in new.items():
+        stays = trials.get(name) == runs[0].run.number  # else another trial has won, or the winner was excluded
+        after[name], trials[name] = len(runs) + (before[name] if stays else 0), runs[0].run.number
+    if not is_verdict(after) or opened.has_look(after, trials):
         return
-    opened.add_look(after, winners)
+    opened.add_look(after, trials)
     if (look := len(opened.looks())) > 1:
         log.info("look %d at the verdicts: significant is p below %.2g", look, spend_alpha(look))
 
 
 def is_verdict(seeds: Mapping[str, int]) -> bool:
-    """Whether so many seeds of each alternative give a verdict: two alternatives with two seeds each."""
+    """Whether so many seeds of each alternative, or point, give a verdict: two of them with two seeds each."""
     return sum(count >= 2 for count in seeds.values()) >= 2
+
+
+def _compared_runs(results: SweepResults) -> dict[str, list[ConfirmRun]]:
+    """The runs on test of all that verdicts compare: with several metrics the points of the front, by trial."""
+    if results.costs:
+        return {name_point(number): runs for number, runs in point_runs(results).items()}
+    return winner_runs(results)

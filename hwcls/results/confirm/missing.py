@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwcls.escape import shell_word
 from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
 from hwcls.results.confirm.search_end import has_all_trials
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
+from hwcls.tracking.left_out import read_changes
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class MissingRun:
     role: str | None  # as ConfirmRun.role
     reason: str
     failed: bool  # it is not trained again; another seed can take its place
+    replaced: bool = False  # it failed, but its winner has as many reports as were asked for at first
 
 
 def find_missing(sweep: SweepResults) -> list[MissingRun]:
@@ -38,7 +40,20 @@ def find_missing(sweep: SweepResults) -> list[MissingRun]:
             found.append(MissingRun(run.label, run.trial, run.seed, run.role, reason, failed))
     for label, count in plan.waiting.items():
         found += [MissingRun(label, None, None, REPORT, "not started", failed=False)] * count
-    return found
+    reports: Counter[tuple[str, int | None]] = Counter()
+    reports.update((run.label, run.run.number) for run in sweep.confirm if run.complete and run.role != PICK)
+    enough = {key for key, count in reports.items() if count >= count_asked(sweep)}
+    return [
+        replace(run, replaced=run.failed and run.role != PICK and (run.label, run.trial) in enough) for run in found
+    ]
+
+
+def count_asked(sweep: SweepResults) -> int:
+    """The reports of a winner that the sweep file asked for at first, before any were added."""
+    log = (changed for one in read_changes(sweep.settings).log for changed in one.changed)
+    first = next((one.old for one in log if one.key == "confirm.seeds" and one.old and one.old.isdecimal()), None)
+    config = confirm_config(sweep)
+    return int(first) if first else config.seeds if config else 0
 
 
 def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None:
@@ -48,7 +63,8 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     command = confirm_command(sweep)
     if any(not run.failed for run in missing):
         return command
-    failed = Counter((run.label, run.trial) for run in missing if run.role != PICK)  # of each trial, as seeds are added
+    lacking = [run for run in missing if run.role != PICK and not run.replaced]
+    failed = Counter((run.label, run.trial) for run in lacking)  # of each trial, as seeds are added
     config = confirm_config(sweep)
     folds = (config.fold_count if config else None) or 1  # which are repeated as a whole
     return f"{command} --add-seeds {-(-max(failed.values()) // folds) * folds}" if failed else None

@@ -119,7 +119,7 @@ def _plan_front(sweep: SweepResults, config: ConfirmConfig) -> ConfirmPlan:
     theirs: a cheap one says nothing about how good its alternative is.
     """
     points = [point.trial for point in choose_points(sweep, config.top)]
-    ranked = [trial for trial in sweep.ranked() if trial.value is not None and trial.status in ("complete", "stopped")]
+    ranked = [trial for trial in sweep.ranked() if trial.can_win]
     best = {trial.label: trial.value for trial in reversed(ranked)}
     runs, winners = list[PlannedRun](), dict[str, int]()
     for trial in points:
@@ -233,7 +233,7 @@ def _candidates(sweep: SweepResults, top: int) -> dict[str, list[int]]:
     seen: dict[str, set[str]] = {label: set() for label in found}
     for trial in sweep.ranked():
         label = confirm_label(trial.label)
-        if trial.value is None or trial.status not in ("complete", "stopped"):
+        if not trial.can_win:
             continue
         known = seen[label]
         if len(known) < top:

@@ -26,7 +26,7 @@ class FrontPoint:
 
 def trial_values(sweep: SweepResults, trial: TrialResult) -> Point | None:
     """All values of an ended trial; None where one is missing."""
-    if trial.status not in ("complete", "stopped") or trial.value is None:
+    if not trial.can_win or trial.value is None:
         return None
     found = [trial.value, *(cost.value(trial.cost) for cost in sweep.costs)]
     return tuple(value for value in found if value is not None) if None not in found else None

@@ -128,7 +128,7 @@ def run(
             return True
     plan = queue.refresh()
     waiting = confirm_plan.unscored_runs(queue.results, plan)
-    record_look(queue.results, [run for run in waiting if plan.winners.get(run.label) == run.run.number])
+    record_look(queue.results, waiting)
     if waiting:
         log.info("confirm: the %s on test, %d runs", "front" if plan.points else "winners", len(waiting))
         score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)

@@ -45,12 +45,12 @@ FILES = ["0.jpg", "1.jpg", "2.jpg"]
         (
             FILES,
             {"labels.csv": HEAD + "0.jpg,a\n1.jpg,\n2.jpg,b\n"},
-            r"1 rows have no label in column label, such as row 3 \(1.jpg\) — fill or remove them",
+            r"1 row has no label in column label, such as row 3 \(1.jpg\) — fill or remove them",
         ),
         (
             FILES,
             {"labels.csv": GOOD + "0.jpg,b\n"},
-            r"1 images have two labels, such as 0.jpg: 'a' in labels.csv row 2 and 'b' in labels.csv row 5 — ",
+            r"1 image has two labels, such as 0.jpg: 'a' in labels.csv row 2 and 'b' in labels.csv row 5 — ",
         ),
         (
             FILES,
@@ -97,7 +97,7 @@ def test_a_test_split_without_labels(write: Write) -> None:
     root = write([*FILES, "3.jpg"], {"labels.csv": "file,label,split\n" + rows})
     raw = read_own_images(root)
     assert sizes(raw) == {"train": 3}
-    assert raw.found[0].startswith("1 images of labels.csv have no label and are left out; a test split is cut from")
+    assert raw.found[0].startswith("1 image of labels.csv has no label and is left out; a test split is cut from")
 
 
 def test_a_table_that_is_none_is_named_where_it_was_asked_for(write: Write) -> None:

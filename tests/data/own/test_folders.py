@@ -179,7 +179,7 @@ def test_groups_by_a_pattern(write: Write) -> None:
     raw = read_own_images(root, LayoutConfig(group="^(p[0-9]+)_"))
     assert raw.groups is not None
     assert raw.groups["train"].tolist() == ["p1", "p1", "p2", "p3", "p3", ""]
-    assert raw.found[-1] == "3 groups by the pattern ^(p[0-9]+)_, such as p1; 1 images have none"
+    assert raw.found[-1] == "3 groups by the pattern ^(p[0-9]+)_, such as p1; 1 image has none"
     assert read_own_images(root, LayoutConfig(group="^./")).groups["train"].tolist()[:1] == ["a/"]  # type: ignore[index]
     for pattern, said in (("patient", "finds nothing in the images' names, such as p1_1.jpg"), ("(", "no regular")):
         with pytest.raises(LayoutError, match=said):

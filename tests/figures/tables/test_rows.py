@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from hwcls import files
@@ -104,7 +106,12 @@ def test_the_settings_of_the_winners_beside_what_was_searched(tmp_path, results)
     assert table.records == (
         {"setting": "lr", "searched": "0.0001 to 0.1 (log)", "cnn (trial 1)": 0.01, "mlp (trial 4)": 0.04},
     )
-    assert table.caption == "Settings of the confirmed winner of each alternative of tiny."
+    assert table.caption == "Settings in tiny of the confirmed winner of each alternative."
+    shutil.rmtree(tmp_path / "confirm" / "mlp")
+    assert build_table(load_results(tmp_path), "settings").caption == (
+        "Settings in tiny of the confirmed winner of each alternative, or its best trial on validation where none is"
+        " confirmed."
+    )
 
 
 def test_without_a_readable_sweep_file_what_was_searched_is_not_a_column(tmp_path, results):

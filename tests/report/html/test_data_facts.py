@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwcls import files
+from hwcls.report.html.charts.search import epochs_spent
 from hwcls.report.html.data_facts import collect_data_facts
 from hwcls.report.html.page import write_page
 from hwcls.report.html.run_facts import collect_facts
@@ -87,6 +88,21 @@ def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
     )
 
 
+def test_the_images_of_each_part_of_the_data_are_counted(tmp_path):
+    parts = {**CUT, "models": ["mlp"], "others": [{**CUT, "train": 720, "per_class": [300, 420], "models": ["mlp"]}]}
+    found = dict(collect_data_facts(parts, tmp_path))
+    assert found["Data"] == (
+        "imagefolder, 360 train, 40 val, 100 test, 2 classes; imagefolder, 720 train, 40 val, 100 test, 2 classes"
+    )
+    assert found["Training images per class"] == "150 to 210; 300 to 420"
+    assert found["Images"] == "64 x 64, RGB"  # once, as they are the same for all
+    same = {**parts, "others": [{**CUT, "models": ["cnn"], "image_size": 32}]}
+    assert dict(collect_data_facts(same, tmp_path)) == {
+        **dict(collect_data_facts(CUT, tmp_path)),
+        "Images": "for mlp: 64 x 64, RGB; for cnn: 32 x 32, RGB",
+    }
+
+
 def test_the_page_names_the_splits_and_escapes_what_files_say(results, tmp_path):
 
     results.full(tmp_path)
@@ -100,6 +116,27 @@ def test_the_page_names_the_splits_and_escapes_what_files_say(results, tmp_path)
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page
     assert "\x1b" not in page
+
+
+@pytest.mark.parametrize(
+    ("early", "named"),
+    [
+        ("asha", "asha, "),
+        ({"eta": 4}, "asha, "),
+        ({"type": "median"}, "median, "),
+        ("none", ""),
+        ("None", ""),
+        (None, ""),
+    ],
+)
+def test_the_search_names_its_early_stopping_and_the_budget_has_a_unit(results, tmp_path, early, named):
+    sweep = results.sweep(tmp_path, early_terminate=early, budget=5400, run_cap=1, method="auto")
+    results.trial(sweep.trial(0), [0.5])
+    found = load_results(tmp_path)
+    facts = dict(collect_facts(found))
+    assert facts["Search"] == f"auto, {named}maximize val/accuracy"
+    assert facts["Budget"] == "1 trial, 1 h 30 min, shared by the alternatives of model"
+    assert bool(epochs_spent(found)["caption"]) == bool(named)  # it explains rungs
 
 
 def test_the_machine_and_the_commit_are_in_words(results, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hwcls.config.data import DataConfig
 from hwcls.data.imageset import open_data
 from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as charts
+from hwcls.report.html.findings import find_mislabelled
 from hwcls.report.html.page import write_page
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.load import load_results
@@ -125,6 +127,12 @@ def test_activations_and_reconstructions(found):
     assert (len(maps), given.uri[:22]) == (5, "data:image/png;base64,")
     assert most == pytest.approx(float(np.abs(found[0].inspection["activations"]).max()))
     assert len(images.draw_reconstructions(found[0])) == 2
+
+
+def test_one_image_that_all_runs_get_wrong_is_in_the_singular():
+    found = images.Mislabelled([], 1, 5)
+    assert find_mislabelled(found) == "1 test image is classified wrong by all 5 confirm runs of the winners."
+    assert find_mislabelled(replace(found, count=2)).startswith("2 test images are classified wrong")
 
 
 def test_mislabelled_images_are_misclassified_by_every_run_of_every_winner(results, tmp_path):

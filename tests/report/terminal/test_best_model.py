@@ -11,10 +11,12 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 from hwcls import files
+from hwcls.figures.tables.rows import build_table
 from hwcls.report.html.page import write_page
 from hwcls.report.terminal import best_model
 from hwcls.report.terminal.best_model import print_best
-from hwcls.results.compare import build_summary
+from hwcls.report.terminal.leaderboard import describe_settings
+from hwcls.results.compare import build_leaderboard, build_summary
 from hwcls.results.load import load_results
 
 
@@ -83,3 +85,21 @@ def test_json_and_the_page_name_it_too(sweep):
     assert best["commands"][0] == f"hwcls predict '{sweep.path}' NEW_PHOTOS"
     text = write_page(sweep.path).read_text("utf-8")
     assert f"Best weights: {best['weights']} (seed {best['run'].rpartition('/')[2]}, nearest to the mean" in text
+
+
+def test_only_the_compared_setting_is_left_out_not_each_of_the_same_value(results, tmp_path):
+    sweep = results.sweep(tmp_path, compare="data.batch_size")
+    for number, size in enumerate((32, 64)):
+        results.trial(sweep.trial(number), [0.5, 0.6 + size / 1000], label=str(size))
+        path = sweep.trial(number).path / "result.json"
+        drawn = {"batch_size": size, "width": 64, "depth": 32}
+        files.write_json(path, json.loads(path.read_text()) | {"parameters": drawn})
+    best, settings = printed(tmp_path)[:2]
+    assert best.startswith("best: batch_size 64 (trial 1)")
+    assert settings.split() == ["width=64", "depth=32"]
+    found = load_results(tmp_path)
+    texts = describe_settings(found, build_leaderboard(found))
+    assert {number: sorted(text.split()) for number, text in texts.items()} == {
+        number: ["depth=32", "width=64"] for number in (0, 1)
+    }
+    assert {"width=64", "depth=32"} == {f"{row[0]}={row[-1]}" for row in build_table(found, "settings").cells}

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -18,11 +19,13 @@ from hwcls.results.best.choose import choose_best
 from hwcls.results.best.folder import update_best
 from hwcls.results.compare import build_alternatives, build_leaderboard, build_summary, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
+from hwcls.results.confirm.looks import record_look
 from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_SEED, confirm_config, plan_confirm, point_runs
 from hwcls.results.front.describe import build_front, describe_front
 from hwcls.results.front.find import choose_points, find_front, volume
-from hwcls.results.load import load_results
+from hwcls.results.load import load_results, reload_confirm
+from hwcls.results.test_comparison import compare_points
 
 METRIC = {"name": "val/accuracy", "goal": "maximize", "costs": ["cost/latency"]}
 TRIALS = {  # by number: accuracy, latency in ms
@@ -133,6 +136,36 @@ def test_confirmed_points_have_intervals_on_test_everywhere(results, sweep, tmp_
         f"trial {number}" for number in (0, 5, 1, 4, 3)
     }
     assert ">Pareto front</h2>" in render_page(loaded)
+
+
+def add_seed(results, sweep, trial, place):
+    first = FIRST_SEED + 1000 * trial + place
+    results.confirm(sweep, "best", 0.8, trial=trial, seeds=1, first=first, role="report")
+
+
+def test_each_addition_of_seeds_to_points_of_one_alternative_is_a_look(results, sweep, tmp_path):
+    for seeds in (2, 3, 4):
+        for trial in (0, 4):
+            for place in range(seeds):
+                add_seed(results, sweep, trial, place)
+        for _ in range(2):
+            record_look(load_results(tmp_path))
+    loaded = load_results(tmp_path)
+    assert loaded.looks == tuple({"trial 0": seeds, "trial 4": seeds} for seeds in (2, 3, 4))
+    assert compare_points(loaded).comparison.look == 3
+
+
+def test_a_look_at_points_is_counted_before_their_scores_are_known(results, sweep, tmp_path):
+    for trial in (0, 4):
+        for place in range(2):
+            add_seed(results, sweep, trial, place)
+    loaded = load_results(tmp_path)
+    waiting = [replace(run, test=None) for run in loaded.confirm]
+    sweep.add_look({"best": 2, "other": 2}, {"best": 0, "other": 4})  # of a version that counted alternatives
+    for _ in range(2):
+        record_look(replace(loaded, confirm=tuple(waiting)), waiting)
+    record_look(reload_confirm(loaded))
+    assert sweep.looks()[1:] == [{"trial 0": 2, "trial 4": 2}]
 
 
 def test_the_words_say_which_point_predict_uses(results, sweep, tmp_path):

@@ -230,6 +230,16 @@ def test_the_first_rung(tiny, epochs, patience, warmup, min_iter, first):
     assert rung_limits(promotion, trials) == (early, epochs)
 
 
+def test_trials_pause_from_a_27th_of_the_epochs_on_rounded_up_each_time_three_times_later():
+    """The examples of docs/explanation/early_stopping.md."""
+    rule = parse_early_stopping({"rule": "promotion"})
+    assert {epochs: rule.rungs(rule.first_rung(epochs), epochs) for epochs in (10, 27, 30)} == {
+        10: [1, 3, 9],
+        27: [1, 3, 9],
+        30: [2, 6, 18],
+    }
+
+
 def test_a_sweep_without_early_terminate_stops_no_trial(tiny):
     assert build_scheduler(tiny()) is None
     found = build_scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))

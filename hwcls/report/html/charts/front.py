@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwcls.config.optim import CostConfig
+from hwcls.format import format_count
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.report.html.charts.search import front_line
 from hwcls.report.html.sample import sample_dots
@@ -101,7 +102,7 @@ def _confirmed(sweep: SweepResults, place: int, cost: CostConfig, rows: list[Fro
             "array": [round_value(high - mean) for (_, high), mean in zip(ends, means, strict=True)],
             "arrayminus": [round_value(mean - low) for (low, _), mean in zip(ends, means, strict=True)],
         },
-        "text": [f"{name_trial(sweep, row.trial)}, {row.runs} confirm runs" for row in rows],
+        "text": [f"{name_trial(sweep, row.trial)}, {format_count(row.runs, 'confirm run')}" for row in rows],
         "marker": {"color": "#c03a3a", "size": 10, "symbol": "diamond", "line": {"color": "#ffffff", "width": 1}},
         "hovertemplate": f"%{{text}}<br>{cost.axis} %{{x}}<br>on test %{{y}}<extra></extra>",
     }

@@ -138,7 +138,7 @@ def epochs_spent(sweep: SweepResults) -> Figure | None:
     axis = titled_axis("last epoch of a trial", type="category", categoryorder="array", categoryarray=order)
     layout = {"xaxis": axis, "yaxis": titled_axis("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
     caption = "A rung is an epoch at which early stopping compares the trials and ends the worst of them."
-    return {"data": data, "layout": layout, "caption": caption if sweep.settings.get("early_terminate") else ""}
+    return {"data": data, "layout": layout, "caption": caption if sweep.stopping else ""}
 
 
 def front_line(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -30,8 +30,8 @@ def slices(sweep: SweepResults) -> list[tuple[str, str, Figure | None]]:
     drawn = sample_dots(sweep)
     shown = [trial for trial in trials if trial.number in drawn]
     share = {one.name: one.share for one in setting_importances(sweep).get(None, ())}
-    own = (sweep.compare or "").rpartition(".")[2]
-    names = sorted((name for name in varied_settings(trials) if name != own), key=lambda name: -share.get(name, 0.0))
+    varied = (name for name in varied_settings(trials) if name != sweep.compared)
+    names = sorted(varied, key=lambda name: -share.get(name, 0.0))
     axis = titled_axis(sweep.metric, **limit_axis([float(trial.value or 0.0) for trial in trials], sweep.sign))
     return [(f"slice-{place}", name, _slice(sweep, shown, name, axis)) for place, name in enumerate(names[:MAX_SLICES])]
 
