@@ -165,6 +165,14 @@ def test_the_project_is_that_of_the_variable(monkeypatch):
         project_name("mine")
 
 
+def test_an_entity_that_is_no_name_is_an_error_before_the_sweep(monkeypatch):
+    monkeypatch.setenv("WANDB_ENTITY", "team/project")
+    with pytest.raises(UserError, match="WANDB_ENTITY: 'team/project' is not a user or team of W&B"):
+        TRACKERS["wandb"].check_login("auto")
+    monkeypatch.setenv("WANDB_ENTITY", "my-team")
+    TRACKERS["wandb"].check_login("auto")
+
+
 def test_what_the_environment_decides_is_said_and_no_key(monkeypatch, load_sweep_with):
     sweep = load_sweep_with(project="mine")
     assert describe_tracking(sweep.config) == []

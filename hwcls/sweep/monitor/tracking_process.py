@@ -186,7 +186,7 @@ def conclude(folder: SweepFolder, project: str, trackers: Sequence[Tracker], end
         message = build_message(folder.path, ending)
         alert = message.alert() if notify and notify.wandb and message.event in notify.on else None
         if alert and not showing:
-            return ["notify.wandb: no alert was sent, as W&B is off (--wandb, WANDB_MODE) or could not be opened"]
+            return ["notify.wandb: no alert was sent, as W&B is off (--wandb, wandb's mode) or could not be opened"]
         summary = summarize_sweep(load_results(folder.path), project, folder.path / "report.html")
         return [problem for tracker in showing for problem in tracker.conclude(summary, alert)]
     except Exception as error:  # of any library, or a damaged file

@@ -54,6 +54,7 @@ class Wandb(TrackerSpec):
     @classmethod
     def check_login(cls, mode: str) -> None:
         environment.project_name("hwcls")
+        environment.entity_name(None)
         if mode == "online":
             from hwcls.tracking.wandb.login import login_problem
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from hwcls.config.sweep import check_project
 from hwcls.errors import UserError
 from hwcls.escape import hide_credentials
+from hwcls.tracking.wandb.settings import check_entity
 
 PREFIX = "WANDB_"
 MODE = "WANDB_MODE"  # hwcls reads it itself
@@ -53,8 +54,15 @@ def project_name(project: str) -> str:
 
 
 def entity_name(entity: str | None) -> str | None:
-    """The user or team of the runs: WANDB_ENTITY, or else the sweep file's; None: the user's default."""
-    return os.environ.get("WANDB_ENTITY") or entity
+    """The user or team of the runs: WANDB_ENTITY, or else the sweep file's; None: the user's default.
+
+    Raises:
+        UserError: The variable has more than a name.
+    """
+    try:
+        return check_entity(name) if (name := os.environ.get("WANDB_ENTITY")) else entity
+    except ValueError as error:
+        raise UserError(str(error), where="WANDB_ENTITY") from None
 
 
 def chosen_mode() -> tuple[str, Path | None]:
