@@ -181,9 +181,12 @@ def _own_node() -> dict[str, Any]:
 
 
 def _check_listening(address: str) -> None:
-    """Raise UserError where nothing listens at host:port: Ray itself would wait for minutes."""
+    """Raise UserError where nothing listens at host:port, or it has a scheme: Ray itself would wait for minutes."""
+    if "://" in address:
+        what = f"'{address}' is not host:port of a cluster, on one of whose machines a sweep runs"
+        raise UserError(what, where="--address", remedy="on its head pass --address auto; from outside, hwcls submit")
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "://" in address:
+    if not host or not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=TIMEOUT).close()

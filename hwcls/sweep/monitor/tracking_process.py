@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from hwcls.config.sweep import TRACKERS, NotifyConfig, SweepConfig
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.format import format_duration
 from hwcls.reading import read_or_none, read_yaml
 from hwcls.sweep.monitor.ending import Ending
@@ -237,7 +238,7 @@ def _sync_hint(folder: Path) -> str:
     settings = read_or_none(read_yaml, folder / "sweep.yaml", SweepShape)
     names = serving_order(settings.get("track", TRACK)) if settings else []
     commands = [TRACKERS[name].sync_command for name in names if name in TRACKERS.names()]
-    shown = [f"`{command} {folder}`" for command in commands if command]
+    shown = [f"`{command} {shell_word(folder)}`" for command in commands if command]
     return f"; {' and '.join(shown)} uploads what is missing" if shown else ""
 
 

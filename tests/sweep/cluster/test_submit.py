@@ -17,7 +17,7 @@ from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs
-from hwcls.sweep.cluster.connect import ray_command
+from hwcls.sweep.cluster.connect import _joined, ray_command
 from hwcls.sweep.cluster.jobs import collect_files
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
@@ -162,6 +162,13 @@ def test_a_cluster_that_does_not_answer(own, tmp_path):
     assert "no Ray cluster responds at '127.0.0.1:1'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "results").glob("*/trials"))
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://127.0.0.1:8265"])
+def test_an_address_that_is_not_of_a_cluster(address):
+    with pytest.raises(UserError, match=r"is not host:port of a cluster.*hwcls submit") as refused, _joined(address):
+        pass
+    assert refused.value.where == "--address"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,14 @@ def ended(tmp_path):
     return track
 
 
+def test_the_command_that_uploads_the_rest_can_be_copied(tmp_path):
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    (folder / "sweep.yaml").write_text("track: [wandb]\n")
+    [problem] = tracking_process._describe_undelivered(SweepFolder(folder), {"trials/0": "timed out"})
+    assert problem == f"trials/0 did not arrive (timed out); `hwcls wandb sync '{folder}'` uploads what is missing"
+
+
 @pytest.mark.slow
 def test_a_last_page_that_fails_is_for_the_driver_to_write(ended):
     (ended.folder.path / "report.html").mkdir()  # no file can take its place
