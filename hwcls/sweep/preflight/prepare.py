@@ -109,7 +109,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     check_pretrained([trial for trial in corners if trial.model.weights_file is not None], shapes, sweep.source)
     by_label = expand_alternatives(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
-    groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
+    groups = group_same_models(copied, lambda trial: _identity(trial, *_shape_of(trial, shapes, sweep.source)))
     files.write_json(into / "models.json", {"same": groups})
     notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
     notes += [note for note in map(weights_note, weights) if note]
@@ -251,6 +251,12 @@ def _of_version_0_1(images: ImageSet) -> ImageSet:
 def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     """The input and output shape of a model on each data set: classes, channels, side."""
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
+
+
+def _shape_of(trial: TrialConfig, shapes: Shapes, place: YamlSource) -> tuple[int, int, int]:
+    """The shape of a trial's model; data that is in no corner, as that of one backbone alone, is opened for it."""
+    key = trial.data.pixels()
+    return shapes[key] if key in shapes else shapes_of(open_data_sets([trial], place))[key]
 
 
 def _labels_of(trials: Sequence[TrialConfig]) -> dict[DataConfig, list[str]]:

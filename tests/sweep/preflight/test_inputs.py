@@ -40,6 +40,16 @@ def mixed(tiny: Any, tmp_path: Path) -> Sweep:
     return found
 
 
+def test_two_backbones_that_are_one_model_are_noted_whatever_their_data(tiny: Any, tmp_path: Path) -> None:
+    """Their images with 10 per class are those of no corner: these vary one setting at a time."""
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.safetensors")
+    probe = {"name": "timm", "backbone": "test_resnet", "pretrained": str(tmp_path / "weights.safetensors")}
+    model = {"choice": {"mlp": {"width": 16}, "one": {**probe, "frozen": True}, "two": {**probe, "frozen": True}}}
+    data = {"name": "digits", "per_class": {"values": [20, 10]}}
+    sweep = check_sweep(tiny(parameters={"data": data, "model": model}), Options(results=tmp_path))
+    assert "one and two are the same model" in prepare(sweep, tmp_path / "tiny").notes
+
+
 def inputs_of(sweep: Sweep) -> dict[str | None, tuple[Any, ...]]:
     return {trial.model.label: tuple(getattr(trial.data, key) for key in KEYS) for trial in sweep.corners}
 
