@@ -17,6 +17,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import normalise_pixels
+from hwcls.models.memory_format import to_channels_last
 from hwcls.training.distributed import default_device
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -56,8 +57,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
         losses: list[float] = []
         accuracies: list[float] = []
         try:
-            model = _unregularised(_build(config, data)).to(images.device)
-            model.to(memory_format=torch.channels_last)
+            model = to_channels_last(_unregularised(_build(config, data)), images.device)
             for loss, accuracy in _passes(model, images, labels, lr, steps):
                 losses.append(loss)
                 accuracies.append(accuracy)

@@ -17,6 +17,7 @@ from hwcls import models
 from hwcls.config.model import ModelFamily
 from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import InputSpec
+from hwcls.models.memory_format import to_channels_last
 from hwcls.models.receptive_field import trace_receptive_field
 from hwcls.models.summary import count_flops
 
@@ -45,7 +46,7 @@ class FrozenBackbone:
             found = models.build(
                 self.config, classes=len(inputs.classes), channels=inputs.channels, image_size=inputs.image_size
             )
-        return found.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        return to_channels_last(found.requires_grad_(False).eval())
 
     @property
     def body(self) -> nn.Module:
