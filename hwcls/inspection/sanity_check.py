@@ -17,6 +17,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import normalise_pixels
+from hwcls.models.generators import seed_generators
 from hwcls.models.memory_format import to_channels_last
 from hwcls.training.distributed import default_device
 
@@ -79,7 +80,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
 
 
 def _build(config: TrialConfig, data: ImageSet) -> nn.Module:
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed)
     size = data.image_size
     return models.build(config.model.unfrozen(), classes=len(data.classes), channels=data.channels, image_size=size)
 

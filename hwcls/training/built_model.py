@@ -14,6 +14,7 @@ from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
+from hwcls.models.generators import seed_generators
 from hwcls.models.memory_format import to_channels_last
 from hwcls.training.features.backbone import FrozenBackbone
 from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions
@@ -47,7 +48,7 @@ def build_model(
     Raises:
         UserError: The model cannot be built or pretrained.
     """
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed)
     model = models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     pictures, seconds = {}, None
     if config.model.encoder_pretraining is not None:
