@@ -87,10 +87,11 @@ class FrozenBackbone:
         return fastest / TIMED
 
     def complete(self, head: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of the whole model with those of a head, in the model's order."""
+        """The weights of the whole model with those of a head, in the model's order; those that modules share twice."""
         body = self.body
         prefix = next(f"{name}." for name, module in self.model.named_modules() if module is body)
-        frozen = {name: weight for name, weight in self.model.state_dict().items() if name.startswith(prefix)}
+        weights = self.model.state_dict()
+        frozen = {name: weight.clone() for name, weight in weights.items() if name.startswith(prefix)}
         return {**frozen, **head}
 
     def with_head(self, head: nn.Module) -> nn.Module:
