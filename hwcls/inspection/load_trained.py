@@ -32,6 +32,7 @@ from hwcls.data.own.rows import first_of
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import shell_word
 from hwcls.inspection.views import PLAIN, Views, plan_views
+from hwcls.models.memory_format import to_channels_last
 from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
@@ -212,7 +213,7 @@ def restore_model(
         raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
     model.load_state_dict(tensors)
     inference_precision(config, device).adapt(model, len(data.classes))
-    return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    return to_channels_last(model, device).eval()
 
 
 def count_test_read(path: Path) -> int:

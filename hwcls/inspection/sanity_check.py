@@ -17,6 +17,8 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import normalise_pixels
+from hwcls.models.generators import seed_generators
+from hwcls.models.memory_format import to_channels_last
 from hwcls.training.distributed import default_device
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -56,8 +58,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
         losses: list[float] = []
         accuracies: list[float] = []
         try:
-            model = _unregularised(_build(config, data)).to(images.device)
-            model.to(memory_format=torch.channels_last)
+            model = to_channels_last(_unregularised(_build(config, data)), images.device)
             for loss, accuracy in _passes(model, images, labels, lr, steps):
                 losses.append(loss)
                 accuracies.append(accuracy)
@@ -79,7 +80,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
 
 
 def _build(config: TrialConfig, data: ImageSet) -> nn.Module:
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed)
     size = data.image_size
     return models.build(config.model.unfrozen(), classes=len(data.classes), channels=data.channels, image_size=size)
 

@@ -93,12 +93,24 @@ def count_flops(model: nn.Module, channels: int, image_size: int) -> int:
 
 
 def _count_operations(model: nn.Module, images: Tensor) -> int:
-    training = model.training
     counted = _Flops()
-    with counted, torch.no_grad():
+    with _restored(model), _without_fused_operations(model), counted, torch.no_grad():
         model.eval()(images)
-    model.train(training)
     return counted.total
+
+
+@contextmanager
+def _without_fused_operations(model: nn.Module) -> Iterator[None]:
+    """In the block attention and recurrent layers are computed by parts, for which torch has formulas."""
+    attention, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    torch.backends.mha.set_fastpath_enabled(False)
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):  # without it convolutions are slow
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # its flags() warns of TF32
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(attention)
+        torch.backends.mkldnn.enabled = onednn
 
 
 def count_activation_bytes(model: nn.Module, channels: int, image_size: int) -> int:
@@ -213,11 +225,13 @@ def _two_images(model: nn.Module, channels: int, image_size: int) -> Tensor:
 def _restored(model: nn.Module) -> Iterator[None]:
     """Restore the model's mode, its buffers and torch's generator after the block."""
     training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
-    with torch.random.fork_rng(devices=[]):
-        yield
-    model.train(training)
-    for buffer, before in zip(model.buffers(), buffers, strict=True):
-        buffer.copy_(before)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        model.train(training)
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
 
 
 def _walk(module: nn.Module, depth: int) -> Iterator[tuple[int, nn.Module]]:

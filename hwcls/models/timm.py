@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from hwcls.config.base import Epochs
 from hwcls.config.data import AugmentConfig, ExpectedInputs
@@ -117,6 +117,8 @@ class TimmConfig(TimmSettings):
     slow_to_build: ClassVar[bool] = True
     earlier: ClassVar[Mapping[str, Any]] = {"features": "live", "views": None}
 
+    _unread_file: bool = PrivateAttr(False)  # this only describes a model with a file's weights, maybe of a small stem
+
     def cached_views(self, augment: AugmentConfig) -> int | None:
         if not self._caches_features:
             return None
@@ -156,7 +158,7 @@ class TimmConfig(TimmSettings):
             self.backbone,
             self.pretrained,
             stem=self.stem,
-            frozen=self.frozen or self.start == "probe",
+            needs_trained_stem=(self.frozen or self.start == "probe") and not self._unread_file,
             channels=channels,
             image_size=image_size,
             drop_path=self.drop_path,
@@ -237,7 +239,9 @@ class TimmConfig(TimmSettings):
         return {**named, "weights_source": found.label, "weights_sha256": found.digest}
 
     def without_pretrained(self) -> Self:
-        return self.model_copy(update={"pretrained": False, "views": None})
+        described = self.model_copy(update={"pretrained": False, "views": None})
+        described._unread_file = self._unread_file or self.weights_file is not None
+        return described
 
     def unfrozen(self) -> Self:
         return self.model_copy(update={"frozen": False, "freeze_epochs": 0, "views": None})

@@ -63,7 +63,7 @@ def build_backbone(
     pretrained: bool | str,
     *,
     stem: str,
-    frozen: bool,
+    needs_trained_stem: bool,
     channels: int,
     image_size: int,
     drop_path: float = 0.0,
@@ -88,7 +88,7 @@ def build_backbone(
         raise UserError(what, where="model.stem", remedy="set model.stem to small")
     if stem == "small":
         fresh = _make_stem_small(backbone, name, channels, was_small)
-        if fresh and frozen:
+        if fresh and needs_trained_stem:
             raise UserError(
                 f"the small stem of {name} has new weights, which no frozen backbone and no probe would train",
                 where="model.stem",

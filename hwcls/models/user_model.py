@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -45,7 +46,8 @@ class UserModelConfig(ModelFamily):
 
         from hwcls.models.forward_pass import initialise_lazy
 
-        settings = {"classes": classes, "channels": channels, "image_size": image_size, **(self.model_extra or {})}
+        extra = copy.deepcopy(self.model_extra or {})  # the function may change its lists
+        settings = {"classes": classes, "channels": channels, "image_size": image_size, **extra}
         model = call_function(self.name, settings)
         if not isinstance(model, nn.Module):
             what = f"the function returned {type(model).__name__}, not a torch.nn.Module"

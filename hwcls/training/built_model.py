@@ -14,6 +14,8 @@ from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
+from hwcls.models.generators import seed_generators
+from hwcls.models.memory_format import to_channels_last
 from hwcls.training.features.backbone import FrozenBackbone
 from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions
 
@@ -46,12 +48,11 @@ def build_model(
     Raises:
         UserError: The model cannot be built or pretrained.
     """
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed)
     model = models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     pictures, seconds = {}, None
     if config.model.encoder_pretraining is not None:
         cache = cache_folder()
         cast(nn.Module, model.encoder).load_state_dict(encoder_weights(config, data, device, cache))
         pictures, seconds = reconstructions(config, data, device, cache), pretrain_seconds(config, data, cache)
-    model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return BuiltModel(model, pictures, seconds)
+    return BuiltModel(to_channels_last(model, device, dtype), pictures, seconds)

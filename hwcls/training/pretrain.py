@@ -24,6 +24,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 from hwcls.files import write_with
+from hwcls.models.memory_format import to_channels_last
 from hwcls.training import watchdog
 from hwcls.training.memory import free_memory, is_out_of_memory
 from hwcls.training.step.micro_batch import halve_micro_batch
@@ -127,8 +128,7 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> nn.Modu
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         net: nn.Module = model.build_autoencoder(channels=data.channels, image_size=data.image_size)
-        net.to(device).train()
-        net.to(memory_format=torch.channels_last)
+        to_channels_last(net, device).train()
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
         loss = torch.zeros(())
         for epoch in range(pretrain.epochs):

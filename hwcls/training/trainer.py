@@ -20,6 +20,7 @@ from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import EpochFeed
+from hwcls.models.generators import seed_generators
 from hwcls.tracking.records import EpochRecord
 from hwcls.training import watchdog
 from hwcls.training.built_model import BuiltModel
@@ -130,7 +131,7 @@ class Trainer:
     def _run_epoch(self, epoch: int) -> EpochRecord:
         """Train, evaluate and record: one device sync, two of a new best."""
         # dropout is a function of (seed, epoch, rank): independent of what ran before, resumed or not
-        torch.manual_seed(derive_seed(self.config.seed, epoch, self.world.rank))
+        seed_generators(derive_seed(self.config.seed, epoch, self.world.rank))
         started = time.perf_counter()
         self.usage.begin_epoch()
         images = self.train_epoch(epoch)

@@ -39,6 +39,55 @@ def test_flops_by_hand() -> None:
     assert of(SimpleCnnConfig(width=4)).flops == convolutions + 2 * 7 * 7 * 8 * 10
 
 
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 64, 4, 4)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens: torch.Tensor = self.encoder(self.patches(x).flatten(2).transpose(1, 2))  # (B, 16, 64)
+        return tokens
+
+
+class Rows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(48, 64, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.rows(x.flatten(1).view(len(x), 16, 48))[0]  # (B, 16, 64)
+        return states
+
+
+def test_what_torch_computes_in_one_operation_is_counted() -> None:
+    """Attention of nn.TransformerEncoder in evaluation mode, and recurrent layers of oneDNN."""
+    before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    layer = 2 * 16 * (4 * 64 * 64 + 2 * 64 * 256) + 2 * 2 * 16 * 16 * 64  # projections and MLP; the two products
+    assert count_flops(Attention(), 3, 16) == 4 * layer + 2 * 16 * 64 * 48
+    assert count_flops(Rows(), 3, 16) == 2 * 16 * 4 * 64 * (48 + 64)
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled) == before
+
+
+class Broken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.layer = nn.BatchNorm2d(3), nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(f"no images of {self.norm(x + 1).shape}")
+
+
+def test_a_model_that_fails_is_left_as_it_was() -> None:
+    model = Broken()
+    for training, measure in ((True, count_flops), (False, count_activation_bytes)):
+        model.train(training)
+        with pytest.raises(RuntimeError, match="no images"):
+            measure(model, 3, 8)
+        assert model.training == training
+        assert torch.equal(model.norm.running_mean, torch.zeros(3))
+
+
 def test_activations_by_hand() -> None:
     first = 4 * 28**2 * 4 + 4 * 14**2 * (
         8 + 4 + 4

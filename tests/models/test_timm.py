@@ -217,6 +217,25 @@ def test_a_small_stem_that_was_trained_is_kept(tmp_path: Path) -> None:
         build(backbone="resnet18", pretrained=str(path))
 
 
+@pytest.mark.parametrize("settings", [{"frozen": True}, {"start": "probe"}])
+def test_a_small_stem_of_a_file_may_stay_frozen(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Whether the file has it is known where it is read, neither in the skeleton nor in a model that is restored."""
+    sizes = {"classes": 5, "channels": 3, "image_size": 32}
+    for stem, name in (("small", "small.safetensors"), ("standard", "standard.safetensors")):
+        save_file(build(backbone="resnet18", stem=stem).backbone.state_dict(), tmp_path / name)
+    config = TimmConfig(backbone="resnet18", stem="small", pretrained=str(tmp_path / "small.safetensors"), **settings)
+    model = models.build(config, **sizes)
+    assert models.check(config, **sizes) == models.count_parameters(model)
+    restored = models.build(config.without_pretrained().without_pretrained(), **sizes)
+    restored.load_state_dict(model.state_dict())
+    assert restored.frozen == model.frozen == bool(settings.get("frozen"))
+    other = config.model_copy(update={"pretrained": str(tmp_path / "standard.safetensors")})
+    with pytest.raises(UserError, match=r"small stem of resnet18 has new weights"):
+        models.build(other, **sizes)
+    with pytest.raises(UserError, match=r"small stem of resnet18 has new weights"):
+        models.check(config.model_copy(update={"pretrained": True}), **sizes)
+
+
 def test_no_small_stem_for_a_transformer() -> None:
     with pytest.raises(UserError, match="stem"):
         build(size=32, backbone="test_vit", stem="small")

@@ -200,3 +200,19 @@ def test_what_the_process_itself_exits_with_stays(source: Path) -> None:
     code = "import os; from hwcls import models; from hwcls.models.user_model import UserModelConfig as C;"
     code += f"models.build(C(name='{source}:build'), classes=2, channels=1, image_size=4); os._exit(7)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+
+
+def test_a_function_that_changes_its_arguments_leaves_the_config_as_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "listed.py"
+    source.write_text(
+        "from torch import nn\n\n"
+        "def build(classes, channels, image_size, widths, more):\n"
+        "    widths.insert(0, channels * image_size**2)\n"
+        "    more['widths'].append(classes)\n"
+        "    layers = [nn.Linear(*pair) for pair in zip(widths, [*widths[1:], *more['widths']])]\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    given = config(source, widths=[8], more={"widths": []})
+    before = given.model_dump()
+    assert check(given) == check(given) == 64 * 8 + 8 + 8 * 5 + 5
+    assert given.model_dump() == before

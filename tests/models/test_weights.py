@@ -24,7 +24,7 @@ from hwcls.models.weights import package
 from hwcls.models.weights.describe import describe_places, describe_weights, weights_note
 from hwcls.models.weights.find import fetch_weights, find_offline_weights, find_weights, look_for_weights
 from hwcls.models.weights.load import read_weights
-from hwcls.models.weights.match import rename_by_order
+from hwcls.models.weights.match import classifier_names, rename_by_order
 from hwcls.models.weights.package import PACKAGES, checksum
 from hwcls.models.weights.source import FoundWeights, NotFound
 
@@ -231,6 +231,19 @@ def test_other_names_in_the_same_order(backbone: str, classes: int, tmp_path: Pa
     assert f"they are {backbone}'s in their order" in note
     torch.save(state, path)
     assert weights_note(find_weights(backbone, str(path))) is None
+
+
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_a_classifier_with_a_norm_or_hidden_layers_is_left_out(classes: int, tmp_path: Path) -> None:
+    state = weights(backbone := "efficientvit_m0", num_classes=classes)
+    assert {"head.bn.weight", "head.bn.num_batches_tracked", "head.linear.weight"} <= state.keys()
+    torch.save(state, path := tmp_path / "norm.pth")
+    config = TimmConfig(backbone=backbone, pretrained=str(path))
+    loaded = models.build(config, classes=5, channels=3, image_size=224).backbone.state_dict()
+    assert not [name for name in loaded if name.startswith("head.")]
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+    assert {"head.fc.fc1.weight", "head.fc.norm.bias", "head.fc.fc2.bias"} <= classifier_names("caformer_s18")
+    assert "head.norm.weight" not in classifier_names("caformer_s18")
 
 
 def test_another_order_is_another_model(tmp_path: Path) -> None:

@@ -56,6 +56,44 @@ def test_same_seed_same_numbers_independent_of_earlier_runs(trial):
     assert numbers(first) != numbers(train(trial(seed=1))[1])
 
 
+DRAWS = """
+import random
+
+import numpy as np
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+np.random.seed(0)
+random.seed(0)
+SCALE = 1 + torch.rand(())
+
+
+class Net(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.layer = nn.Linear(features, classes)
+        with torch.no_grad():
+            self.layer.weight.mul_(SCALE).add_(torch.from_numpy(np.random.normal(0, 0.1, (classes, features))))
+
+    def forward(self, x):
+        noise = 1 + 0.1 * random.random() if self.training else 1
+        return noise * self.layer(x.flatten(1))
+
+
+def build(classes, channels, image_size):
+    return Net(channels * image_size**2, classes)
+"""
+
+
+def test_same_seed_same_numbers_of_a_model_that_draws_from_every_generator(trial, tmp_path):
+    """The first trial runs the file, the others of its process do not."""
+    (tmp_path / "draws.py").write_text(DRAWS)
+    config = trial(model={"name": f"{tmp_path / 'draws.py'}:build"}, epochs=2)
+    first, again, other = (numbers(train(one)[1]) for one in (config, config, config.model_copy(update={"seed": 1})))
+    assert first == again != other
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -21,6 +21,7 @@ from typing import Any
 
 from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError, did_you_mean, unreadable
+from hwcls.models.generators import fixed_generators
 from hwcls.models.user import trust
 from hwcls.models.user.output import bounded_output
 
@@ -160,6 +161,10 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.content, self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with fixed_generators():  # a module is run once in a process: what it draws or seeds must not matter
+            super().exec_module(module)
 
 
 class _Neighbours(MetaPathFinder):

@@ -20,12 +20,16 @@ def backbone_shapes(backbone: str) -> dict[str, Shape]:
 
     timm's first convolution has the channels of its weights.
     """
+    return shapes_of(_meta_tensors(backbone))
+
+
+def _meta_tensors(backbone: str, **options: Any) -> dict[str, Any]:
+    """The tensors of timm's backbone by name, without values."""
     import timm
     import torch
 
     with torch.device("meta"):
-        model = timm.create_model(backbone)
-    return shapes_of(model.state_dict())
+        return timm.create_model(backbone, **options).state_dict()
 
 
 def shapes_of(weights: Mapping[str, Any]) -> dict[str, Shape]:
@@ -33,14 +37,19 @@ def shapes_of(weights: Mapping[str, Any]) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith(COUNTER)}
 
 
+@lru_cache(maxsize=64)
 def classifier_names(backbone: str) -> frozenset[str]:
-    """The names of the tensors of the classifier, which a file may have for other classes, or not at all."""
+    """The names of the tensors of the classifier, which a file may have for other classes, or not at all.
+
+    Those that timm's backbone has with a classifier alone: of some it has hidden layers or a norm of its own.
+    """
     import timm
 
     known = timm.get_pretrained_cfg(backbone)
     found = (known.classifier if known else None) or ()
     modules = (found,) if isinstance(found, str) else found
-    return frozenset(f"{module}.{part}" for module in modules for part in ("weight", "bias"))
+    last = {f"{module}.{part}" for module in modules for part in ("weight", "bias")}
+    return frozenset((last | _meta_tensors(backbone).keys()) - _meta_tensors(backbone, num_classes=0).keys())
 
 
 def rename_by_order(weights: dict[str, Any], backbone: str) -> dict[str, Any] | None:

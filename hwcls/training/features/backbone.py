@@ -17,6 +17,7 @@ from hwcls import models
 from hwcls.config.model import ModelFamily
 from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import InputSpec
+from hwcls.models.memory_format import to_channels_last
 from hwcls.models.receptive_field import trace_receptive_field
 from hwcls.models.summary import count_flops
 
@@ -45,7 +46,7 @@ class FrozenBackbone:
             found = models.build(
                 self.config, classes=len(inputs.classes), channels=inputs.channels, image_size=inputs.image_size
             )
-        return found.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        return to_channels_last(found.requires_grad_(False).eval())
 
     @property
     def body(self) -> nn.Module:
@@ -86,10 +87,11 @@ class FrozenBackbone:
         return fastest / TIMED
 
     def complete(self, head: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of the whole model with those of a head, in the model's order."""
+        """The weights of the whole model with those of a head, in the model's order; those that modules share twice."""
         body = self.body
         prefix = next(f"{name}." for name, module in self.model.named_modules() if module is body)
-        frozen = {name: weight for name, weight in self.model.state_dict().items() if name.startswith(prefix)}
+        weights = self.model.state_dict()
+        frozen = {name: weight.clone() for name, weight in weights.items() if name.startswith(prefix)}
         return {**frozen, **head}
 
     def with_head(self, head: nn.Module) -> nn.Module:

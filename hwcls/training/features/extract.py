@@ -26,6 +26,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.format import format_bytes, format_duration
+from hwcls.models.memory_format import to_channels_last
 from hwcls.training import watchdog
 from hwcls.training.features.cache import FeatureStore, open_features
 from hwcls.training.features.feature_file import Claim, FeatureFile
@@ -194,7 +195,7 @@ class _Extractor:
         some = torch.from_numpy(data.train.images[data.train.rows[:PROBED]])
         on_cpu = Normalise(data.mean, data.std, data.image_size, torch.device("cpu"), torch.float32)
         images = on_cpu(some).permute(0, 3, 1, 2)  # (b, C, S, S)
-        backbone = cast(nn.Module, model.backbone).to(memory_format=torch.channels_last)
+        backbone = to_channels_last(cast(nn.Module, model.backbone))
         backbone, expected = fold_batch_norm(backbone, images)
         self.width = expected.shape[1]
         self.backbone = backbone.to(device)

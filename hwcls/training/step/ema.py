@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hwcls.training.step.foreach import move_towards
+from hwcls.training.step.foreach import copy_into, move_towards
 
 
 class Ema:
@@ -16,14 +16,18 @@ class Ema:
 
     After step t, counted from 0, the average moves by 1 - min(decay, (1 + t) / (10 + t)) towards the model, so that the
     random first weights soon lose their influence (as tf.train.ExponentialMovingAverage with num_updates). Neither
-    torch's AveragedModel nor timm's ModelEmaV3 has this decay and averages float buffers only.
+    torch's AveragedModel nor timm's ModelEmaV3 has this decay and averages float buffers only. A buffer that is not
+    finite at the start is copied instead.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         trained = [weight for weight in model.parameters() if weight.requires_grad]
-        self.live: list[Tensor] = [*trained, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self.live: list[Tensor] = [*trained, *buffers]
         self.mean = [tensor.detach().clone() for tensor in self.live]
+        # such as a mask of attention with -inf, of which no average exists
+        self.copied = [len(trained) + place for place, one in enumerate(buffers) if not one.isfinite().all()]
         self.share = self.live[0].detach().new_zeros(())  # () by which the average moves, where a graph reads it
 
     def before_step(self, step: int) -> None:
@@ -34,6 +38,8 @@ class Ema:
     def update(self) -> None:
         """Add the model after a step."""
         move_towards(self.mean, self.live, self.share)
+        if self.copied:
+            copy_into([self.mean[place] for place in self.copied], [self.live[place] for place in self.copied])
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

@@ -34,6 +34,24 @@ def test_formula_and_swap():
     assert len(ema.mean) == 2 + 2 + 2, "weights, norm's weights, its statistics; nothing frozen"
 
 
+def test_a_buffer_that_is_not_finite_is_copied():
+    model = nn.Linear(2, 2)
+    model.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    model.register_buffer("mean", torch.zeros(3))
+    ema = Ema(model, 0.5)
+    model.mean.fill_(1)
+    model.mask[0, 0] = 4
+    for step in range(2):
+        ema.before_step(step)
+        ema.update()
+    expected = model.mask.clone()
+    with ema.in_place():
+        assert torch.equal(model.mask, expected)
+        assert 0 < model.mean[0] < 1 + 1e-6
+    ema.load_state([tensor.clone() for tensor in ema.state()])
+    assert torch.equal(model.mask, expected)
+
+
 def test_an_average_moves_by_what_its_tensor_says():
     """A graph reads the share where it was when it was captured, and writes the averages where they were."""
     model = nn.Linear(3, 2)
