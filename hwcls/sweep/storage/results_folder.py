@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
         UserError: It holds another file's results, another process works in it, or it cannot be written.
     """
     check_folder(path, settings)
+    before = {entry.name for entry in path.iterdir()} if path.exists() else set()
     with locked(path):
-        before = {entry.name for entry in path.iterdir()} - {".lock"}
         if (path / "sweep.yaml").exists() and not _has_trials(path):
             (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
         old = _read_settings(path) if _has_trials(path) else {}
@@ -163,7 +163,7 @@ def _check_own(path: Path, file: Path | None) -> None:
     if foreign is not None:
         what = "exists and is not an hwcls results folder"
         if (path / "sweep.yaml").exists():
-            what = f"has a sweep.yaml and no trials, but holds what no start wrote ('{foreign}')"
+            what = f"has no trials, but holds what no start leaves before its first one ('{foreign}')"
         raise UserError(what, where=str(path), remedy=remedy)
 
 
@@ -186,9 +186,9 @@ def _is_same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _remove_made(path: Path, before: Collection[str]) -> None:
+def _remove_made(path: Path, before: Set[str]) -> None:
     """Remove what a start made in a folder that had these entries before."""
-    if not before:
+    if before <= {".lock"}:
         shutil.rmtree(path, ignore_errors=True)
         return
     for entry in path.iterdir():

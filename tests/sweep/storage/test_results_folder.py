@@ -151,7 +151,8 @@ def files_below(path):
 def test_what_no_start_wrote_is_left_alone(tiny, tmp_path, names, foreign):
     for name in names:
         files.write_text(tmp_path / "tiny" / name, "name: tiny\nmine: 1\n")
-    with pytest.raises(UserError, match=f"holds what no start wrote \\('{foreign}'\\)"), open_sweep(tiny(), tmp_path):
+    refused = pytest.raises(UserError, match=rf"leaves before its first one \('{foreign}'\)")
+    with refused, open_sweep(tiny(), tmp_path):
         pass
     assert files_below(tmp_path / "tiny") == sorted(names)
     assert "mine" in (tmp_path / "tiny" / "sweep.yaml").read_text()
@@ -190,6 +191,10 @@ def test_a_start_that_was_killed_before_its_first_trial_is_begun_again(tiny, tmp
         for name in ("report.html", "tracking.log", "wandb/cursor.jsonl", "tune/x", "trials/0/.config.yaml.7.tmp"):
             files.write_text(folder.path / name, "")
         files.write_text(folder.path / "leaderboard.csv", "rank,trial,status\n")
+    for name in ("report.html", "environment.json"):
+        (folder.path / name).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="no cluster"), open_sweep(tiny(), tmp_path):
+        raise UserError("no cluster")
     with open_sweep(tiny(run_cap=9), tmp_path):
         pass
 
