@@ -44,21 +44,22 @@ class Activations:
 
     def __init__(self) -> None:
         self.maps: Tensor | None = None  # (C, H, W), on the device
-        self.layer: tuple[nn.Module, Tensor] | None = None
+        self.images: Tensor | None = None  # (1, C, S, S), on the device
         self.image: np.ndarray[Any, Any] | None = None  # (S, S, channels) uint8
 
     @torch.no_grad()
     def update(self, model: nn.Module, feed: EpochFeed | GroupFeed) -> None:
-        """Run the first layer alone; the first time the model runs up to it, to find it."""
-        if self.layer is None:
+        """Run the model up to its first layer, before which a trained norm may be, and that layer."""
+        if self.images is None:
             val = feed.data.val
             self.image = np.array(val.images[val.rows[0]])
-            training = model.training
-            model.eval()
-            self.layer = first_layer(model, next(feed.evaluate("val", batch_size=1)).images)
-            model.train(training)
-        if self.layer is not None:
-            module, inputs = self.layer
+            self.images = next(feed.evaluate("val", batch_size=1)).images
+        training = model.training
+        model.eval()
+        found = first_layer(model, self.images)
+        model.train(training)
+        if found is not None:
+            module, inputs = found
             self.maps = _small(module(inputs)[0])
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:

@@ -65,3 +65,15 @@ def test_a_model_that_cannot_be_exported(trained, tmp_path):
     opened = replace(load_trained(trained), model=Branches())
     with pytest.raises(UserError, match="cannot be exported"):
         export(opened, tmp_path / "model.pt2", "torch")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`:FutureWarning")
+def test_a_model_whose_weights_are_computed(trained, tmp_path):
+    from dataclasses import replace
+
+    layer = torch.nn.utils.weight_norm(torch.nn.Linear(64, 10))
+    with torch.no_grad():
+        layer.weight_g.mul_(2)  # as weights that were loaded: `weight` is not computed from them yet
+    model = torch.nn.Sequential(torch.nn.Flatten(), layer).eval()
+    found = export(replace(load_trained(trained), model=model), tmp_path / "model.pt2", "torch")
+    assert found["max_difference"] < 1e-5

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.activations import first_layer
+from hwcls.inspection.activations import Activations, first_layer
 from hwcls.inspection.gradients import GradientFlow, layer_weights
 from hwcls.inspection.histograms import BINS, LAYERS, SAMPLE, Histograms, histogram
 from hwcls.inspection.record import InspectionRecorder
@@ -89,6 +89,26 @@ def test_first_layer_and_its_input():
     assert torch.equal(inputs, images * 2)
     assert net(images).shape == (1, 2)  # no hook is left
     assert first_layer(torch.nn.Flatten(), images) is None
+
+
+def test_the_first_layers_input_is_that_of_the_latest_epoch(trial):
+    """A norm before it is trained on; a resumed trial sees what an uninterrupted one sees."""
+    config = trial()
+    feed = build_trainer(config, open_data(config.data), CPU).feed
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 4, 3))
+    seen, resumed = Activations(), Activations()
+    seen.update(model, feed)
+    before = seen.arrays()["activations"]
+    torch.nn.init.constant_(model[0].bias, 2)
+    resumed.load_state(seen.state())
+    for one in (seen, resumed):
+        one.update(model, feed)
+    assert model.training
+    with torch.no_grad():
+        expected = model.eval()(next(feed.evaluate("val", batch_size=1)).images)[0].half().numpy()
+    assert np.array_equal(seen.arrays()["activations"], expected)
+    assert np.array_equal(resumed.arrays()["activations"], expected)
+    assert not np.array_equal(before, expected)
 
 
 @pytest.mark.parametrize("model", ["simple_cnn", "mlp"])

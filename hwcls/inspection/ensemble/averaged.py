@@ -12,6 +12,7 @@ from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.inspection.ensemble.model import Ensemble
 from hwcls.inspection.load_trained import Trained
+from hwcls.training.step.precision import restore_classes
 
 
 class AveragedLogits(nn.Module):
@@ -41,8 +42,13 @@ class AveragedLogits(nn.Module):
 
 
 def copy_for_export(trained: Trained) -> nn.Module:
-    """The model on the CPU, in the memory format that other programs use."""
-    return copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
+    """The model on the CPU, in the memory format that other programs use, with its layers' own classes."""
+    inputs = trained.inputs
+    with torch.no_grad():  # weights that are computed, as by torch's weight_norm, cannot be copied with their graph
+        trained.model(torch.zeros(2, inputs.channels, inputs.image_size, inputs.image_size, device=trained.device))
+    copied = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
+    restore_classes(copied)
+    return copied
 
 
 def merge_models(trained: Trained | Ensemble) -> nn.Module:

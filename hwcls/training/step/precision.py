@@ -38,6 +38,13 @@ class Precision:
                 layer.__class__ = type(kind.__name__, (_IgnoresAutocast, kind), {})
 
 
+def restore_classes(model: nn.Module) -> None:
+    """Undo `Precision.adapt`, whose classes no other program has and pickle does not find."""
+    for layer in model.modules():
+        if isinstance(layer, _IgnoresAutocast):
+            layer.__class__ = type(layer).__bases__[1]
+
+
 class _IgnoresAutocast(nn.Module):
     """Mixed into a layer's class: computes in the dtype of its weights."""
 

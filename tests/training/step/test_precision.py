@@ -1,5 +1,7 @@
 """bfloat16: where it is used, and where not: logits are float32, and all evaluations have one precision."""
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -137,6 +139,19 @@ def test_a_users_own_linear_layer_keeps_its_forward():
     expected = 10 * nn.functional.linear(nn.functional.normalize(hidden.float()), model[1].weight, model[1].bias)
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, expected)
+
+
+def test_a_copy_for_other_programs_has_the_layers_own_classes(trial, half, tmp_path):
+    from hwcls.inspection.ensemble.averaged import copy_for_export
+
+    config = trial(epochs=1)
+    data = open_data(config.data)
+    model = models.build(config.model, classes=10, channels=1, image_size=8).eval()
+    kinds = [type(layer) for layer in model.modules()]
+    HALF.adapt(model, 10)
+    copied = copy_for_export(load_trained.Trained(tmp_path, config, data, model, CPU))
+    assert [type(layer) for layer in pickle.loads(pickle.dumps(copied)).modules()] == kinds
+    assert [type(layer) for layer in model.modules()] != kinds
 
 
 def test_the_same_images_get_the_same_classes_everywhere(trial, half, tmp_path):
