@@ -7,6 +7,8 @@ import shlex
 
 # control characters, line separators, overrides of the writing direction, and bytes of names that are not UTF-8
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# before the last @, which ends a password; of abfss://container@account it is no user
+_CREDENTIALS = re.compile(r"(?<![\w+.-])((?:abfs|wasb)s?://[^/\s:@]+@)(?=[^/\s@]*(?:[/\s]|$))|(?<=://)[^/\s]+@")
 _FORMULA = ("=", "+", "-", "@", "'")
 
 
@@ -20,7 +22,7 @@ def printable(text: str, keep: str = "") -> str:
 
 def hide_credentials(text: str) -> str:
     """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
-    return re.sub(r"(?<=://)[^/\s]+@", "", text)  # the last @ ends a password
+    return _CREDENTIALS.sub(lambda found: found[1] or "", text)
 
 
 def csv_text(value: object) -> object:

@@ -13,6 +13,7 @@ from hwcls.escape import hide_credentials, printable
 if TYPE_CHECKING:
     from hwcls.statistics import Estimate
 
+_SET_PRIVATE = re.compile(r"^((?:--set=)?(?:presets\.[^.=]+\.)?notify(?:\.[\w*]+)?=).*", re.DOTALL)
 PRIVATE, HIDDEN = ("notify.command",), "(hidden)"  # settings that may hold a key, and what stands for their value
 BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks are sold
 
@@ -107,6 +108,11 @@ def hide_private(value: object, key: str = "") -> object:
     if key in PRIVATE and value is not None:
         return HIDDEN
     return hide_credentials(value) if isinstance(value, str) else value
+
+
+def hide_private_word(word: str) -> str:
+    """A word of a command line, without what `hide_private` hides, as in --set notify.command=..."""
+    return hide_credentials(_SET_PRIVATE.sub(rf"\1{HIDDEN}", word))
 
 
 def split_credentials(address: str) -> tuple[str, str]:

@@ -67,6 +67,8 @@ def test_none_is_an_empty_cell():
         ("http://user:p@ss@host", "http://host"),  # the last @ ends a password
         ("http://u:p@@a:1, https://t@b/c@d and me@home", "http://a:1, https://b/c@d and me@home"),
         ("https://host/a@b", "https://host/a@b"),
+        ("--results=abfss://container@account.dfs/a", "--results=abfss://container@account.dfs/a"),  # is no user
+        ("abfss://user:secret@host/a", "abfss://host/a"),
     ],
 )
 def test_credentials_in_addresses_are_hidden(text, shown):

@@ -16,6 +16,7 @@ from hwcls.format import (
     format_points,
     format_significant,
     hide_private,
+    hide_private_word,
     join_words,
     name_metric,
 )
@@ -118,3 +119,9 @@ def test_settings_that_may_hold_a_key_are_hidden():
     }
     assert hide_private({"notify.command": "curl KEY"}) == {"notify.command": "(hidden)"}
     assert hide_private(None, "notify.command") is None
+
+
+def test_words_of_a_command_line_hide_what_may_be_a_key():
+    words = ["--set", "notify.command=curl KEY", "--set=notify.command=KEY", "--results=s3://k:KEY@bucket/a", "n=1"]
+    shown = ["--set", "notify.command=(hidden)", "--set=notify.command=(hidden)", "--results=s3://bucket/a", "n=1"]
+    assert [hide_private_word(word) for word in words] == shown

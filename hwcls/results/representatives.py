@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwcls.format import format_number
 from hwcls.results.confirm.plan import confirm_label, confirm_winners
@@ -51,6 +51,12 @@ def choose_representatives(sweep: SweepResults) -> list[Representative]:
         winner = trials.get(number) if number is not None else None
         found.append(Representative(label, winner or leader, winner is not None, leader))
     return sorted(found, key=lambda one: _rank(sweep, one))
+
+
+def find_better(sweep: SweepResults, chosen: Representative) -> TrialResult | None:
+    """The best trial that was better in the search than a confirmed winner and could take its place, if any."""
+    best = next((trial for trial in sweep.ranked() if trial.label == chosen.label and trial.can_win), None)
+    return best if best is not None and replace(chosen, leader=best).is_overtaken else None
 
 
 def describe_representatives(chosen: Sequence[Representative]) -> str:

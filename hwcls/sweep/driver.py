@@ -47,7 +47,7 @@ from hwcls.sweep.run.termination import Termination
 from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import Mirror
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.left_out import find_left_out
+from hwcls.tracking.left_out import CONFIRM, find_left_out
 from hwcls.training.image_size import sizes_by_title
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         require_usable_gpus(sweep.config.resources)
         choose_resources(sweep.config.resources, this_machine(), _where(sweep))
     mirror = options.shared.mirror(sweep.config.name) if options.shared else None
+    place = options.results / sweep.config.name
     with (
-        results_folder.open_folder(options.results / sweep.config.name, sweep.resolved()) as folder,
+        results_folder.open_folder(place, sweep.resolved(), by=_changed_by(sweep, place)) as folder,
         log_to_file(folder.path / results_folder.LOG),
         mirror.uploading() if mirror else nullcontext(),
         _errors_logged(folder.path),
@@ -352,6 +353,11 @@ def _extent(search: FairSearch, budget: float | None) -> str:
         words.append(f"{count - len(search.unfinished) - waiting} of them done before")
         words += [f"{waiting} paused"] if waiting else []
     return ", ".join(words)
+
+
+def _changed_by(sweep: Sweep, place: Path) -> str | None:
+    """The command that changes settings where it is not a sweep file: `hwcls confirm` reads those of the results."""
+    return CONFIRM if Path(sweep.source.path).absolute() == (place / "sweep.yaml").absolute() else None
 
 
 def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:

@@ -20,6 +20,7 @@ from hwcls.reading import read_json, read_or_none, read_yaml, report_damage
 from hwcls.tracking.shapes import ChangesShape, ExcludedShape
 
 EXCLUDED = "excluded.json"  # in a trial's folder
+CONFIRM = "hwcls confirm"  # as the record of changes names it
 CHANGES = "x-changes"  # in sweep.yaml; sweep files may have any key that begins with x-
 
 

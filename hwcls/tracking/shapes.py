@@ -166,6 +166,7 @@ class ChangeShape(BaseModel):
 
     when: str
     changed: list[ChangedShape] = []
+    by: str | None = None  # the command that changed it; None: the file itself was changed, or the record is older
 
 
 class ChangesShape(BaseModel):

@@ -239,8 +239,6 @@ def test_several_sweeps_are_compared(invoke, tmp_path):
     assert alone.splitlines()[0].startswith("rank,trial")
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_last_lines_of_a_sweep_hide_credentials(tmp_path, capsys, monkeypatch):
     from hwcls.cli.commands.sweep_confirm import _exit_interrupted, _print_outcome
     from hwcls.sweep.driver import Outcome
@@ -261,6 +259,8 @@ def test_the_last_lines_of_a_sweep_hide_credentials(tmp_path, capsys, monkeypatc
     assert "secret" not in shown
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_the_dashboard_listens_on_this_machine_alone(tmp_path):
     pytest.importorskip("optuna_dashboard", reason="pip install 'hwcls[dashboard]'")
     import optuna

@@ -113,7 +113,10 @@ def test_a_failed_report_whose_place_another_seed_took_comes_without_a_command(r
     report(results, picked, "resnet", 0, seeds=4)
     results.trial(picked.confirm_run("resnet", FIRST_SEED + 1), [0.1], status="failed", error="no memory", trial=0)
     added = {"when": "2026-01-02T03:04:05", "changed": [{"key": "confirm.seeds", "old": "3", "new": "4"}]}
-    log = {"log": [added]}
+    results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4}, **{"x-changes": {"log": [added]}})
+    (missing,) = find_missing(load_results(tmp_path))
+    assert not missing.replaced  # the user asks for four in the file
+    log = {"log": [{**added, "by": "hwcls confirm"}]}
     results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4}, **{"x-changes": log})
     loaded = load_results(tmp_path)
     (missing,) = find_missing(loaded)
@@ -121,7 +124,7 @@ def test_a_failed_report_whose_place_another_seed_took_comes_without_a_command(r
     assert resume_command(loaded, [missing]) is None
     assert describe_missing(loaded) == (
         "1 confirm run is missing: 1 report of resnet, trial 0 (seed 10000001): failed: no memory."
-        " Each of these winners has the 3 reports that were asked for at first."
+        " Each of these winners has the 3 reports that were asked for."
     )
     results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4})  # four were asked for
     assert describe_missing(load_results(tmp_path)).endswith("--add-seeds 1")
@@ -188,16 +191,19 @@ def test_a_later_trial_that_is_ahead_of_the_winner_comes_with_the_command_that_t
     results.sweep(tmp_path, run_cap=5)  # a longer search, by a file without confirm
     results.trial(picked.trial(4), [0.5, 0.99], label="mlp")
     sweep = load_results(tmp_path)
-    assert describe_unconfirmed(sweep) == (
+    text = (
         "Ahead of the confirmed winner in the search, and without a confirm run yet: trial 4 of mlp."
         f" Take it in with: hwcls confirm {tmp_path}"
     )
+    assert describe_unconfirmed(sweep) == text
     assert describe_unconfirmed(sweep) in describe_confirm(sweep)
     assert describe_unconfirmed(mark_running(sweep)) == ""
     results.trial(picked.trial(4), [0.5, 0.99], label="mlp", status="stopped_by_user")  # which is never confirmed
     assert describe_unconfirmed(load_results(tmp_path)) == ""
+    results.trial(picked.trial(5), [0.5, 0.98], label="mlp")  # the next best can be
+    assert describe_unconfirmed(load_results(tmp_path)) == text.replace("trial 4", "trial 5")
     results.trial(picked.trial(4), [0.5, 0.99], label="mlp")
-    results.trial(picked.trial(5), [0.5], label="mlp", status=None)  # `hwcls confirm` would refuse: the search goes on
+    results.trial(picked.trial(6), [0.5], label="mlp", status=None)  # `hwcls confirm` would refuse: the search goes on
     assert describe_unconfirmed(load_results(tmp_path)) == ""
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from hwcls.data.augment.defaults import describe_augment, spell_out_recorded
 from hwcls.errors import UserError
-from hwcls.format import format_count, format_duration, hide_private
+from hwcls.format import format_count, format_duration, hide_private, hide_private_word
 from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
 from hwcls.results.confirm.search_end import read_limits, untrainable
@@ -188,7 +188,8 @@ def _change_facts(changes: object) -> Facts:
 
 
 def _command_facts(command: object) -> Facts:
-    return [("Command", shlex.join(map(str, command)))] if isinstance(command, list) else []
+    """Credentials are hidden here, too: earlier versions recorded them."""
+    return [("Command", shlex.join(map(hide_private_word, map(str, command))))] if isinstance(command, list) else []
 
 
 def _one_line_yaml(value: object) -> str:

@@ -18,7 +18,7 @@ from hwcls.results.confirm.plan import (
     winner_runs,
 )
 from hwcls.results.load import PICK, SweepResults
-from hwcls.results.representatives import choose_representatives
+from hwcls.results.representatives import choose_representatives, find_better
 from hwcls.results.scored_runs import describe_left_out, score_on_test
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -107,7 +107,7 @@ def describe_missing(sweep: SweepResults) -> str:
     if sweep.running and False in failed:
         return f"{text} The running command completes {'those that did not fail' if True in failed else 'them'}."
     if command is None and all(run.replaced for run in missing):
-        return f"{text} Each of these winners has the {count_asked(sweep)} reports that were asked for at first."
+        return f"{text} Each of these winners has the {count_asked(sweep)} reports that were asked for."
     if command is None:
         return text
     if failed == {True}:
@@ -119,13 +119,15 @@ def describe_missing(sweep: SweepResults) -> str:
 def describe_unconfirmed(sweep: SweepResults) -> str:
     """The trials of a longer search that are ahead of a confirmed winner, and the command that confirms them."""
     confirmed = {(run.label, run.run.number) for run in sweep.confirm}
-    ahead = [one for one in choose_representatives(sweep) if one.is_overtaken and one.leader.can_win]
-    later = [one for one in ahead if (confirm_label(one.label), one.leader.number) not in confirmed]
+    ahead = [(one.label, find_better(sweep, one)) for one in choose_representatives(sweep) if one.confirmed]
+    later = [
+        (label, trial) for label, trial in ahead if trial and (confirm_label(label), trial.number) not in confirmed
+    ]
     if not later or sweep.running or resume_command(sweep, find_missing(sweep)):  # what is missing comes first
         return ""
     if not all(trial.ended for trial in sweep.trials):  # `hwcls confirm` refuses before the search has ended
         return ""
-    names = [f"trial {one.leader.number}" + (f" of {one.label}" if sweep.compare else "") for one in later]
+    names = [f"trial {trial.number}" + (f" of {label}" if sweep.compare else "") for label, trial in later]
     few = len(later) == 1
     text = f"Ahead of the confirmed winner{'' if few else 's'} in the search, and without a confirm run yet:"
     return f"{text} {join_words(names)}. Take {'it' if few else 'them'} in with: {confirm_command(sweep)}"

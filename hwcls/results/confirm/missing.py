@@ -9,7 +9,7 @@ from hwcls.escape import shell_word
 from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
 from hwcls.results.confirm.search_end import has_all_trials
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
-from hwcls.tracking.left_out import read_changes
+from hwcls.tracking.left_out import CONFIRM, read_changes
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class MissingRun:
     role: str | None  # as ConfirmRun.role
     reason: str
     failed: bool  # it is not trained again; another seed can take its place
-    replaced: bool = False  # it failed, but its winner has as many reports as were asked for at first
+    replaced: bool = False  # it failed, but its winner has as many reports as were asked for
 
 
 def find_missing(sweep: SweepResults) -> list[MissingRun]:
@@ -49,11 +49,16 @@ def find_missing(sweep: SweepResults) -> list[MissingRun]:
 
 
 def count_asked(sweep: SweepResults) -> int:
-    """The reports of a winner that the sweep file asked for at first, before any were added."""
-    log = (changed for one in read_changes(sweep.settings).log for changed in one.changed)
-    first = next((one.old for one in log if one.key == "confirm.seeds" and one.old and one.old.isdecimal()), None)
+    """The reports of a winner that the sweep file asks for, without those that `hwcls confirm` has added since."""
     config = confirm_config(sweep)
-    return int(first) if first else config.seeds if config else 0
+    asked = config.seeds if config else 0
+    log = ((one.by, changed) for one in reversed(read_changes(sweep.settings).log) for changed in one.changed)
+    for by, changed in log:
+        if changed.key == "confirm.seeds":
+            if by != CONFIRM or not (changed.old or "").isdecimal():
+                break
+            asked = int(changed.old or 0)
+    return asked
 
 
 def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -16,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import __version__, files
-from hwcls.escape import hide_credentials
-from hwcls.format import HIDDEN, hide_private
+from hwcls.format import hide_private, hide_private_word
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.shapes import EnvironmentShape
 from hwcls.training.gpu import has_gpu_driver
 
 log = logging.getLogger(__name__)
 
-NOTIFY = re.compile(r"^((?:--set=)?notify(?:\.[\w*]+)?=).*", re.DOTALL)  # of --set: its command may hold a key
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 
@@ -126,8 +123,7 @@ def _read_environment(path: Path) -> dict[str, Any]:
 
 
 def _command() -> list[str]:
-    words = (hide_credentials(word) for word in sys.argv[1:])
-    return [Path(sys.argv[0]).name, *(NOTIFY.sub(rf"\1{HIDDEN}", word) for word in words)]
+    return [Path(sys.argv[0]).name, *map(hide_private_word, sys.argv[1:])]
 
 
 def _git_state() -> dict[str, Any] | None:

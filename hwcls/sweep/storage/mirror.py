@@ -92,6 +92,9 @@ class Mirror:
         for name in objects:
             if not _is_internal(name):
                 self.store.download(name, self.local / name)
+        if DRIVER in objects:  # a driver has worked there: what it left before a first trial is taken for its own
+            self.local.mkdir(parents=True, exist_ok=True)
+            (self.local / ".lock").touch()
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:

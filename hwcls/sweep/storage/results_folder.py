@@ -33,23 +33,24 @@ STARTED |= {".tracking.lock", TRACKING_LOG, PROBLEMS, *TRACKERS.names()}
 
 
 @contextmanager
-def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder]:
+def open_folder(path: Path, settings: Mapping[str, Any], by: str | None = None) -> Iterator[SweepFolder]:
     """A sweep's folder, locked while the block runs; what it made is removed if it fails before the first trial.
 
     Args:
         path: The folder.
         settings: The sweep file with presets and options applied.
+        by: The command that changed them, where it is not the file itself that was changed.
 
     Raises:
         UserError: It holds another file's results, another process works in it, or it cannot be written.
     """
     check_folder(path, settings)
-    before = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    before = _list_names(path)
     with locked(path):
         if (path / "sweep.yaml").exists() and not _has_trials(path):
             (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
         old = _read_settings(path) if _has_trials(path) else {}
-        change = check_change(path, old, settings) if old else None
+        change = check_change(path, old, settings, by) if old else None
         try:
             files.write_yaml(path / "sweep.yaml", with_change(old, settings, change))
             yield SweepFolder(path)
@@ -154,7 +155,7 @@ def _has_trials(path: Path) -> bool:
 def _check_own(path: Path, file: Path | None) -> None:
     """Raise UserError where a folder without trials holds what no start wrote, which a start may overwrite."""
     remedy = "name another --results, or pass --new"
-    if file is not None and _is_same(file, path / "sweep.yaml"):
+    if file is not None and _is_same(file, path / "sweep.yaml") and not (path / "environment.json").exists():
         what = "the sweep file lies where the sweep.yaml of its results would be written"
         raise UserError(what, where=str(file), remedy=remedy)
     if not path.exists():
@@ -170,16 +171,25 @@ def _check_own(path: Path, file: Path | None) -> None:
 def _find_foreign(path: Path) -> str | None:
     """An entry of a folder without trials that no start wrote, if any."""
     names = sorted(entry.name for entry in path.iterdir())
-    known = PREPARED | (STARTED if FIRST.intersection(names) else set())
+    known = PREPARED | {".DS_Store"} | (STARTED if FIRST.intersection(names) else set())
     for name in names:
         entry = path / name
         if name not in known and entry.suffix != ".tmp" and not entry.match("splits_*.csv"):
             return name
         if name == "trials" and any(inner.is_file() and inner.suffix != ".tmp" for inner in entry.rglob("*")):
             return name
-        if name == "leaderboard.csv" and entry.read_bytes().count(b"\n") > 1:  # of trials that were removed
+        if name == "leaderboard.csv" and (
+            not entry.is_file() or entry.read_bytes().count(b"\n") > 1
+        ):  # of trials that were removed
             return name
     return None
+
+
+def _list_names(path: Path) -> set[str]:
+    try:
+        return {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:  # not there yet, or another start that failed has just removed it
+        return set()
 
 
 def _is_same(one: Path, other: Path) -> bool:

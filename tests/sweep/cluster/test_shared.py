@@ -23,6 +23,7 @@ from hwcls.sweep.storage import mirror as module
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
+from hwcls.sweep.storage.results_folder import check_folder
 from tests.sweep.faults import Disturbed
 
 
@@ -491,6 +492,25 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the local copy" in done.output
+
+
+def test_what_a_start_left_before_its_first_trial_is_taken_for_its_own_elsewhere(tmp_path):
+    url = f"file://{tmp_path}/bucket"
+    here = started(SharedResults(url, tmp_path / "cache").mirror("a"))
+    here.local.mkdir(parents=True, exist_ok=True)
+    (here.local / "sweep.yaml").write_text("name: a\n")
+    (here.local / "sweep.log").write_text("started\n")
+    assert here.upload_changes()
+    here.lease.release()
+    there = SharedResults(url, tmp_path / "elsewhere").mirror("a")
+    there.download()
+    assert (there.local / "sweep.yaml").exists()
+    assert check_folder(there.local, {"name": "a"}) is None
+    (tmp_path / "bucket/a/photo.png").write_bytes(b"of the user")
+    third = SharedResults(url, tmp_path / "third").mirror("a")
+    third.download()
+    with pytest.raises(UserError, match=r"photo\.png"):
+        check_folder(third.local, {"name": "a"})
 
 
 def test_what_would_be_lost_with_a_local_copy_is_not_written_there(tmp_path, monkeypatch):

@@ -64,8 +64,10 @@ class Change:
         return lines
 
 
-def check_change(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Change | None:
+def check_change(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], by: str | None = None) -> Change | None:
     """What is changed by starting the sweep in `path`, of which `old` is the sweep.yaml, by the settings `new`.
+
+    `by` is the command that changes them, where it is not the file itself that was changed.
 
     Raises:
         UserError: The known trials say nothing about the changed sweep.
@@ -95,8 +97,12 @@ def check_change(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         if len(outside) == len(folder.trials()):
             raise _none_inside(path, differences, len(outside))
     _check_cap(path, before, after, outside)
-    entry = {"when": now(), "changed": [vars(one) for one in differences]}
-    changes = {"log": [*(one.model_dump() for one in log.log), entry], "outside": outside, "dropped": dropped}
+    entry = {"when": now(), "changed": [vars(one) for one in differences], **({"by": by} if by else {})}
+    changes = {
+        "log": [*(one.model_dump(exclude_unset=True) for one in log.log), entry],
+        "outside": outside,
+        "dropped": dropped,
+    }
     return Change(tuple(differences), outside, len(folder.trials()), changes)
 
 

@@ -71,14 +71,19 @@ def _opened(path: Path, numbers: Sequence[int]) -> Iterator[tuple[dict[int, Tria
     """The named trials, and all that are left out; no driver works in the folder meanwhile."""
     refuse_working_copy(path)
     settings = read_settings(path)
+    _find_trials(path, numbers)  # a folder without them is not locked: the lock would be left in it
     with locked(path):
-        known = SweepFolder(path).trials()
-        for number in numbers:
-            if number not in known:
-                there = (
-                    f"it has {format_count(len(known), 'trial')}, {min(known)} to {max(known)}"
-                    if known
-                    else "it has none"
-                )
-                raise UserError(f"no trial {number}", where=str(path), remedy=there)
+        known = _find_trials(path, numbers)
         yield {number: known[number] for number in numbers}, find_left_out(path, settings)
+
+
+def _find_trials(path: Path, numbers: Sequence[int]) -> dict[int, TrialFolder]:
+    """All trials; raises UserError where one of the numbers is not among them."""
+    known = SweepFolder(path).trials()
+    for number in numbers:
+        if number not in known:
+            there = (
+                f"it has {format_count(len(known), 'trial')}, {min(known)} to {max(known)}" if known else "it has none"
+            )
+            raise UserError(f"no trial {number}", where=str(path), remedy=there)
+    return known
