@@ -19,6 +19,7 @@ MODULES = {
     "mlflow-skinny": "mlflow",
 }  # distributions that are named otherwise
 DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
+    "aiohttp": "ray",
     "bottle": "optuna_dashboard",
     "fsspec": "ray",
     "huggingface_hub": "timm",

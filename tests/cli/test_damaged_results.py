@@ -222,6 +222,7 @@ def _without_ray_and_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "require_login", lambda: None)
     monkeypatch.setattr(workspace, "require_login", lambda: None)
     monkeypatch.setattr(report, "require_login", lambda: None)
+    monkeypatch.setattr(workspace.wandb, "Api", type("Api", (), {"settings": {"entity": "a"}}))
     monkeypatch.setattr(tracker, "WandbRun", _Run)
     for name in ("wandb_workspaces", "wandb_workspaces.reports", "wandb_workspaces.reports.v2", "optuna_dashboard"):
         monkeypatch.setitem(sys.modules, name, _Anything())
@@ -246,7 +247,7 @@ class _Run:
 class _Anything:
     """Any module, class or object of a library: every attribute and call gives another one."""
 
-    project, entity = "hwcls", None
+    project, entity = "hwcls", "a"
     url = "https://wandb.ai/a/hwcls?nw=b"
 
     def __getattr__(self, name: str) -> Any:
