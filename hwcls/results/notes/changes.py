@@ -47,7 +47,7 @@ def describe_outdated(sweep: SweepResults) -> str:
 
 def summarize_changes(sweep: SweepResults) -> list[dict[str, Any]]:
     """The changes as JSON-ready values."""
-    return [one.model_dump() for one in read_changes(sweep.settings).log]
+    return [one.model_dump(exclude_unset=True) for one in read_changes(sweep.settings).log]
 
 
 def summarize_left_out(sweep: SweepResults) -> list[dict[str, Any]]:
