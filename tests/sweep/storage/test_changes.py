@@ -323,3 +323,24 @@ def test_what_cannot_be_included(tiny, results):
         pytest.raises(UserError, match="another command"),
     ):
         exclude_trials(folder, [0], "x")
+
+
+def test_a_folder_without_trials_is_not_locked(tmp_path):
+    """The lock would stay, and make the user's sweep.yaml look like one that a start has left."""
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
+    with pytest.raises(UserError, match="no trial 0"):
+        exclude_trials(tmp_path, [0], "the GPU was faulty")
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_seeds_that_hwcls_confirm_adds_are_recorded_as_its_own(tiny, results):
+    begin(tiny(confirm={"seeds": 2}), results)
+    folder = results / "tiny"
+    added = load_sweep(folder / "sweep.yaml", sets=["confirm.seeds=4"])
+    assert driver._changed_by(added, folder) == "hwcls confirm"
+    assert driver._changed_by(tiny(), folder) is None
+    with open_folder(folder, added.resolved(), by="hwcls confirm"):
+        pass
+    begin(tiny(confirm={"seeds": 5}), results)  # by the file
+    _, first, second = kept(results)["x-changes"]["log"]
+    assert (first["by"], "by" in second) == ("hwcls confirm", False)

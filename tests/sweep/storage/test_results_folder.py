@@ -167,6 +167,8 @@ def test_the_sweep_file_in_its_results_folder_is_left_alone(tiny, sweep_file, tm
     (tmp_path / "tiny.yaml").rename(file)
     with pytest.raises(UserError, match="the sweep file lies where the sweep"):
         check_sweep(load_sweep(file), Options(tmp_path, wandb="off"))
+    (tmp_path / "tiny" / "environment.json").write_text("{}")  # the sweep.yaml of a start without trials yet
+    check_sweep(load_sweep(file), Options(tmp_path, wandb="off"))
     assert check_sweep(load_sweep(file), Options(tmp_path, new=True, wandb="off")).config.name == "tiny-2"
     with open_sweep(sweep, tmp_path / "results") as folder:
         begin(folder)
