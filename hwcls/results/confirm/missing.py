@@ -42,7 +42,8 @@ def find_missing(sweep: SweepResults) -> list[MissingRun]:
         found += [MissingRun(label, None, None, REPORT, "not started", failed=False)] * count
     reports: Counter[tuple[str, int | None]] = Counter()
     reports.update((run.label, run.run.number) for run in sweep.confirm if run.complete and run.role != PICK)
-    enough = {key for key, count in reports.items() if count >= count_asked(sweep)}
+    asked = count_asked(sweep)
+    enough = {key for key, count in reports.items() if count >= asked}
     return [
         replace(run, replaced=run.failed and run.role != PICK and (run.label, run.trial) in enough) for run in found
     ]

@@ -184,6 +184,7 @@ class Mirror:
         except Exception as error:  # any, as it would end the thread unnoticed
             if not self.down:
                 log.warning("%s does not respond (%s); retrying every %.0f s", self.url, _short(error), EVERY)
+                log.debug("what failed:", exc_info=True)  # for sweep.log
             self.down = True
             return False
         if self.down:
