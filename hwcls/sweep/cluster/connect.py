@@ -43,12 +43,15 @@ def connected(address: str | None) -> Iterator[Machine]:
     """
     secrets = [name for tracker in TRACKERS.all().values() for name in tracker.secrets]
     kept = {name: os.environ.pop(name) for name in secrets if name in os.environ}  # workers inherit the environment
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls reports failures itself
+    tune = logging.getLogger("ray.tune")
+    level = tune.level
+    tune.setLevel(logging.CRITICAL)  # hwcls reports failures itself
     try:
         with nullcontext() if _ray_runs() else _joined(address) if address else local_ray(usable_cpus()):
             yield cluster_machine() if address else Machine(alive_nodes())
     finally:
         os.environ.update(kept)
+        tune.setLevel(level)
 
 
 def _ray_runs() -> bool:

@@ -1,5 +1,6 @@
 """Ray on a single machine: who can reach it, what is left of it, and how its start ends."""
 
+import logging
 import os
 import signal
 import stat
@@ -49,6 +50,18 @@ def test_files_of_the_working_folder_are_not_run(tmp_path, monkeypatch):
     for command in started:
         ended = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_program_of_the_users_keeps_its_logging_and_its_environment(monkeypatch):
+    """Of Python's API, in a Ray that the program has started."""
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    monkeypatch.setattr(connect, "_ray_runs", lambda: True)
+    monkeypatch.setattr(connect, "alive_nodes", list)
+    tune = logging.getLogger("ray.tune")
+    monkeypatch.setattr(tune, "level", logging.INFO)
+    with connect.connected(None):
+        assert (tune.level, os.environ.get("WANDB_API_KEY")) == (logging.CRITICAL, None)
+    assert (tune.level, os.environ["WANDB_API_KEY"]) == (logging.INFO, "secret")
 
 
 @pytest.mark.parametrize(("limit", "lines"), [(0.05, ["Ray is starting; this machine is busy"]), (60, [])])
