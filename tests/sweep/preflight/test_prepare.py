@@ -135,3 +135,20 @@ def test_one_of_several_data_sets_has_changed(tiny, tmp_path, earlier):
     check_content(of([20]), out, tmp_path, str)
     with pytest.raises(UserError, match="images of digits have changed since this sweep started"):
         check_content(of([40, 20]), out, tmp_path, str)
+
+
+def test_a_data_set_that_comes_back_must_have_its_images(tiny, tmp_path):
+    """It may have been away for several starts."""
+    out = tmp_path / "out"
+    of = begin_with(tiny, out)
+    for sizes in ([20], [20, 80], [20]):
+        check_content(of(sizes), out, out, str)
+    data = json.loads((out / "data.json").read_text())
+    assert [entry["settings"]["per_class"] for entry in data["former"]] == [80, 40]
+    check_content(of([20, 40]), out, tmp_path, str)
+    back = json.loads((tmp_path / "data.json").read_text())
+    assert [entry["settings"]["per_class"] for entry in back["former"]] == [80]
+    data["former"][1]["fingerprint"] = "of other images"
+    (out / "data.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match="images of digits have changed since this sweep started"):
+        check_content(of([20, 40]), out, tmp_path, str)
