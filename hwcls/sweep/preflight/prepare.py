@@ -16,6 +16,7 @@ import numpy as np
 
 from hwcls import files
 from hwcls.config.data import ChosenSize, DataConfig, title_of
+from hwcls.config.space import same_value
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -323,8 +324,9 @@ def _check_same_images(sets: Mapping[DataConfig, ImageSet], path: Path) -> list[
     entries = (first, *found.get("others", ()), *found.get("former", ()))
     same = [(key, entry) for key, images in sets.items() for entry in _entries_with(images, entries)]
     gone = [entry for entry in entries if all(entry is not kept for _, kept in same)]
+    alone = len(entries) == len(sets) == 1
     for key, images in sets.items():
-        if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images) for entry in gone):
+        if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images, alone) for entry in gone):
             what = f"the images of {images.title} have changed since this sweep started: its trials are not comparable"
             raise UserError(what, where=str(path), remedy="restore them, or use a new folder: hwcls sweep --new")
     return gone
@@ -342,9 +344,14 @@ def _entries_with(images: ImageSet, entries: Iterable[dict[str, Any]]) -> Iterat
             yield entry
 
 
-def _is_of(entry: dict[str, Any], key: DataConfig, images: ImageSet) -> bool:
-    """Whether an entry of data.json is of the same data set with the same settings, whatever its images were."""
-    if entry.get("path") is not None and images.path is not None and title_of(entry["path"]) != images.title:
+def _is_of(entry: dict[str, Any], key: DataConfig, images: ImageSet, alone: bool) -> bool:
+    """Whether an entry of data.json is of the same data set with the same settings, whatever its images were.
+
+    Photos that were moved keep their title; `alone`, as the only data set then and now, the name of their folder does,
+    by which the trials are still drawn.
+    """
+    old, new = entry.get("path"), images.path
+    if old is not None and new is not None and title_of(old) != images.title and not (alone and same_value(old, new)):
         return False
     if "settings" in entry:
         return bool(entry["settings"] == _settings(key))
