@@ -58,7 +58,7 @@ def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -
     found = [trial.data for trial in sweep.corners if is_open(trial.data, trial.model)]
     left_open = {(data.name, data.path, data.layout): data for data in found}.values()
     models = [trial.model for trial in sweep.corners]
-    # by an earlier version in the files' own size
+    # recorded as None: an earlier version took the files' own size
     to_choose = [data for data in left_open if data.name not in recorded or recorded[data.name] is not None]
     own = [data for data in to_choose if find_data_set(data.name).user_files]
     chosen: dict[str, ChosenSize] = {}
