@@ -7,18 +7,24 @@ import os
 import threading
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from hwcls.data.decoding.pixel_range import PixelRange
+from hwcls.data.decoding.opened import has_wide_pixels
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
+from hwcls.data.decoding.wide_pixels import is_wide
+from hwcls.data.formats.archive import read_limited
 from hwcls.errors import UserError
 from hwcls.inspection.image_sources import ImageSource, find_images
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 PNG, TIFF = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), ("I", "F", "CMYK")  # modes that these formats keep exactly
 ACCEPTED = "give paths, PIL images, or arrays (H, W) or (H, W, 3) of uint8 from 0 to 255"
+NO_RANGE = "has an unknown black and white"
+AS_8_BITS = "where 0 to 255 are meant, give np.asarray(image).astype(np.uint8); else its file"
 CHANNELS = (1, 3, 4)  # of an array; with another last axis three axes are a batch of grey images (N, H, W)
 _loading = threading.Lock()  # PIL reads a file's pixels when they are needed, and not from two threads at once
 
@@ -31,7 +37,8 @@ def list_sources(images: ImageLike | Iterable[ImageLike], levels: PixelRange | N
 
     Args:
         images: One or more.
-        levels: What becomes 0 and 255 in arrays of more than 8 bits; None: they are refused, as nothing tells it.
+        levels: What becomes 0 and 255 in images of more than 8 bits; None: arrays of them are refused, as nothing says
+            it, and so are PIL's that no file was opened for and that have only values to 255.
 
     Raises:
         UserError: A path names no image, or a value is none.
@@ -52,6 +59,7 @@ def _sources(one: object, name: str, levels: PixelRange | None) -> list[ImageSou
     if isinstance(one, (str, os.PathLike)):
         return find_images([os.fspath(one)]).images
     if isinstance(one, Image.Image):
+        _check_bits(one, name, levels)
         return [_encoded(one, name)]
     if not isinstance(one, np.ndarray):
         raise UserError(f"a value of type {type(one).__name__} is no image", where=name, remedy=ACCEPTED)
@@ -67,8 +75,28 @@ def _as_image(array: np.ndarray[Any, Any], name: str, levels: PixelRange | None)
         what = f"an array {array.shape} of {array.dtype} is no image"
         raise UserError(what, where=name, remedy=ACCEPTED)
     if plain.dtype not in (np.uint8, np.bool_) and not wide:
-        raise UserError(f"an array of {array.dtype} has an unknown black and white", where=name, remedy=ACCEPTED)
+        raise UserError(f"an array of {array.dtype} {NO_RANGE}", where=name, remedy=ACCEPTED)
     return Image.fromarray(np.ascontiguousarray(plain.astype(np.uint8) * 255 if plain.dtype == np.bool_ else plain))
+
+
+def _check_bits(image: Image.Image, name: str, levels: PixelRange | None) -> None:
+    """Raise UserError for PIL's image that may be nearly black to the model: what its values mean is not known."""
+    if image.mode.startswith("I"):
+        if levels is None and image.format is None and 0 < np.asarray(image).max(initial=0) <= 255:
+            raise UserError(f"an image of mode {image.mode} {NO_RANGE}", where=name, remedy=AS_8_BITS)
+    elif levels not in (None, SIXTEEN_BITS) and _lost_bits(image):
+        raise UserError("PIL has only the upper 8 of its file's 16 bits", where=name, remedy="give the file's path")
+
+
+def _lost_bits(image: Image.Image) -> bool:
+    """Whether PIL opened an image from a file with 16 bits per colour, as far as can be known."""
+    if getattr(image, "tile", None):  # not read yet
+        return is_wide(image)
+    try:
+        path = Path(os.fsdecode(getattr(image, "filename", "")))
+        return image.format is not None and has_wide_pixels(read_limited(path))
+    except (OSError, ValueError):
+        return False
 
 
 def _encoded(image: Image.Image, name: str) -> ImageSource:
@@ -80,6 +108,8 @@ def _encode(image: Image.Image) -> bytes:
     with _loading:
         image.load()
     upright, content = ImageOps.exif_transpose(image), io.BytesIO()
+    if upright.mode.startswith("I;16"):  # in any order of bytes, of which PIL converts only this one
+        upright = Image.fromarray(np.asarray(upright).astype(np.uint16))
     if upright.mode not in (*PNG, *TIFF):
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     upright.save(content, "TIFF" if upright.mode in TIFF else "PNG", compress_level=0)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hwcls import files
 from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError, install_extra
+from hwcls.format import join_words
 from hwcls.inspection.ensemble.averaged import merge_models
 from hwcls.inspection.ensemble.model import Ensemble
 from hwcls.inspection.load_trained import WEIGHTS, Trained, normalise_pixels
@@ -99,9 +100,15 @@ def describe(trained: Trained | Ensemble) -> dict[str, Any]:
         },
         "preprocessing": describe_preprocessing(data),
         "output": {"name": "logits", "shape": ["batch", len(data.classes)], "probabilities": "softmax over classes"},
-        "trained_on": data.name,
+        "trained_on": _describe_data(trained),
         **_describe_models(trained),
     }
+
+
+def _describe_data(trained: Trained | Ensemble) -> str:
+    """The data set, a user's own by the name of its folder."""
+    members = (trained,) if isinstance(trained, Trained) else trained.members
+    return join_words(list(dict.fromkeys(one.config.data.title for one in members)))
 
 
 def _describe_resize(data: InputSpec) -> str:

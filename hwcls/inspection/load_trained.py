@@ -32,6 +32,7 @@ from hwcls.data.own.rows import first_of
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import shell_word
 from hwcls.inspection.views import PLAIN, Views, plan_views
+from hwcls.models.generators import fixed_generators
 from hwcls.models.memory_format import to_channels_last
 from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
@@ -201,7 +202,7 @@ def restore_model(
         UserError: The weights are no safetensors file or those of another model.
     """
     described = config.model.without_pretrained()  # the weights are given: none need to be downloaded
-    with torch.random.fork_rng(devices=[]):
+    with fixed_generators(config.seed):  # as in training: what the model draws may be in no file of weights
         model = models.build(described, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     try:
         tensors = load(weights)

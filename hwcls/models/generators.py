@@ -18,15 +18,15 @@ def seed_generators(seed: int) -> None:
 
 
 @contextmanager
-def fixed_generators() -> Iterator[None]:
-    """The same random numbers in the block each time; all three generators are left as they were."""
+def fixed_generators(seed: int = 0) -> Iterator[None]:
+    """The random numbers of a seed in the block; all three generators are left as they were."""
     import numpy as np
     import torch
 
     numpys, pythons = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            seed_generators(0)
+            seed_generators(seed)
             yield
     finally:
         np.random.set_state(numpys)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hwcls.config.model import ModelFamily
 from hwcls.models import build_checked, count_parameters
-from hwcls.models.dispatch_mode import LightDispatchMode, flatten_values, storage_id, without_overload
+from hwcls.models.dispatch_mode import LightDispatchMode, flatten_values, operation_name, storage_id, without_overload
 from hwcls.models.receptive_field import FieldSize, Layer, trace_receptive_field
 from hwcls.models.user.code import exits_as_errors
 from hwcls.models.user.output import bounded_output
@@ -84,8 +84,8 @@ _sizes: dict[tuple[str, int, int, int], dict[str, Any]] = {}
 def count_flops(model: nn.Module, channels: int, image_size: int) -> int:
     """The floating point operations of one image's forward pass in evaluation mode, on the model's device.
 
-    Counted by the formulas of torch.utils.flop_counter: convolutions, matrix products and attention, two per
-    multiplication.
+    Counted by the formulas of torch.utils.flop_counter, two per multiplication: convolutions, matrix products and
+    attention; and the products of recurrent layers.
     """
     weight = next(model.parameters(), torch.zeros(()))
     images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
@@ -94,23 +94,20 @@ def count_flops(model: nn.Module, channels: int, image_size: int) -> int:
 
 def _count_operations(model: nn.Module, images: Tensor) -> int:
     counted = _Flops()
-    with _restored(model), _without_fused_operations(model), counted, torch.no_grad():
+    with _restored(model), _without_fused_attention(), counted, torch.no_grad():
         model.eval()(images)
     return counted.total
 
 
 @contextmanager
-def _without_fused_operations(model: nn.Module) -> Iterator[None]:
-    """In the block attention and recurrent layers are computed by parts, for which torch has formulas."""
-    attention, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+def _without_fused_attention() -> Iterator[None]:
+    """In the block attention is computed by parts, for which torch has formulas."""
+    attention = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):  # without it convolutions are slow
-        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # its flags() warns of TF32
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(attention)
-        torch.backends.mkldnn.enabled = onednn
 
 
 def count_activation_bytes(model: nn.Module, channels: int, image_size: int) -> int:
@@ -170,6 +167,18 @@ def compute_identity(config: ModelFamily, *, classes: int, channels: int, image_
         return f"{compute_signature(model, (channels, image_size))} {start}"
 
 
+def _recurrent_flops(rows: Tensor, *args: Any, **_: Any) -> int:
+    """Of recurrent layers in one operation: each row of (T, B, F) times each matrix of weights, which follow it.
+
+    They are a list on a GPU; of oneDNN they are the two of one layer.
+    """
+    weights = args[0] if isinstance(args[0], list | tuple) else args[:2]
+    return int(2 * rows.shape[:-1].numel() * sum(weight.numel() for weight in weights if weight.ndim == 2))
+
+
+RECURRENT = dict.fromkeys(("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"), _recurrent_flops)
+
+
 class _Flops(LightDispatchMode):  # type: ignore[no-untyped-call]
     """Counts FLOPs as torch's FlopCounterMode does, which loads the compiler: 1.0 to 1.9 s at first use, here 0.1 s."""
 
@@ -181,7 +190,7 @@ class _Flops(LightDispatchMode):  # type: ignore[no-untyped-call]
         from torch.utils.flop_counter import flop_registry
 
         given = kwargs or {}
-        formula = flop_registry.get(without_overload(func))
+        formula = flop_registry.get(without_overload(func), RECURRENT.get(operation_name(func)))
         if formula is None:
             with self:
                 parts = func.decompose(*args, **given)  # a composite operation is counted by its parts

@@ -44,6 +44,7 @@ class DataShape(BaseModel):
     channels: int | None = None
     fingerprint: str | None = None
     others: list[DataShape] = []
+    former: list[DataShape] = []
 
 
 class ModelsShape(BaseModel):

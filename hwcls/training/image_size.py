@@ -13,6 +13,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import find_data_set
 from hwcls.data.decoding.image_sizes import USUAL, ImageSizes
 from hwcls.errors import UserError
+from hwcls.format import join_words
 
 MIXED = 128  # at most, where models from scratch share the size of pretrained ones: four times the work of USUAL
 ENLARGED = 2  # times the short side: small photos gain by it, more than that shows weights nothing new
@@ -47,28 +48,41 @@ def choose_image_size(sizes: ImageSizes, models: Sequence[ModelFamily] = (), cha
 def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -> Sweep:
     """The sweep whose trials have an `image_size` where `is_open`, and get what their weights expect.
 
+    Data sets of a user's own share one size: the largest that one of them would get.
+
     Args:
         sweep: Its models' code is trusted, its data is here.
         recorded: Of each data set of the trials that the sweep has, by name; None: as its files are.
     """
     recorded = recorded or {}
-    left_open = {trial.data.name: trial.data for trial in sweep.corners if is_open(trial.data, trial.model)}
+    found = [trial.data for trial in sweep.corners if is_open(trial.data, trial.model)]
+    left_open = {(data.name, data.path, data.layout): data for data in found}.values()
     models = [trial.model for trial in sweep.corners]
-    shared: ChosenSize | None = None  # by all images of a user's own
+    # recorded as None: an earlier version took the files' own size
+    to_choose = [data for data in left_open if data.name not in recorded or recorded[data.name] is not None]
+    own = [data for data in to_choose if find_data_set(data.name).user_files]
     chosen: dict[str, ChosenSize] = {}
-    for name, data in left_open.items():
-        if name in recorded and recorded[name] is None:  # an earlier version took the files' own size
-            continue
-        if not find_data_set(name).user_files:
-            chosen[name] = _as_recorded(recorded.get(name), True) or _choose(data, models)
-            continue
-        shared = shared or _as_recorded(next(filter(None, recorded.values()), None)) or _choose(data, models)
-        chosen[name] = shared
+    for data in to_choose:
+        if data not in own:
+            chosen[data.name] = _as_recorded(recorded.get(data.name), True) or _choose(data, models)
+    if own:
+        shared = _as_recorded(next(filter(None, recorded.values()), None)) or _choose_largest(own, models)
+        chosen |= {data.name: shared for data in own}
     return replace(sweep, image_sizes={**sweep.image_sizes, **chosen}, completes_inputs=True)
 
 
 def _as_recorded(side: int | None, pretrained_only: bool = False) -> ChosenSize | None:
     return ChosenSize(side, "as in the trials that this sweep has", pretrained_only) if side else None
+
+
+def _choose_largest(own: Sequence[DataConfig], models: Sequence[ModelFamily]) -> ChosenSize:
+    """One size for several data sets of a user's own: the largest that one of them would get alone."""
+    sizes = [(data.title, _choose(data, models)) for data in own]
+    title, largest = max(sizes, key=lambda pair: pair[1].side)
+    others = [f"{size.side} of {name}" for name, size in sizes if size.side < largest.side]
+    if not others:
+        return largest
+    return replace(largest, reason=f"that of {title}, larger than {join_words(others)}, for all; {largest.reason}")
 
 
 def _choose(data: DataConfig, models: Sequence[ModelFamily]) -> ChosenSize:

@@ -14,8 +14,9 @@ import hwcls
 from hwcls.api.images import list_sources
 from hwcls.api.model import Model
 from hwcls.data.decoding.decode import decode_image
-from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
 from hwcls.models.user import trust
+from tests.data.decoding.test_pixel_range import colour_png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
 
@@ -128,6 +129,48 @@ def test_wide_arrays_are_refused_by_a_model_of_8_bits(model, kind):
     for ask in (model.predict, model.preprocess):
         with pytest.raises(hwcls.UserError, match=words):
             ask([grey])
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_wide_images_of_pil_are_scaled_as_their_file_is(model, tmp_path, mode):
+    """Whether PIL has them of a file or of an array."""
+    kind = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]
+    deep = Image.fromarray((PIXELS[..., 0].astype(np.uint16) * 257).astype(kind))
+    assert deep.mode == mode
+    deep.save(tmp_path / "deep.tif")
+    wanted = decode_image((tmp_path / "deep.tif").read_bytes(), 1, SIXTEEN_BITS)
+    assert np.array_equal(wanted[..., 0], PIXELS[..., 0])
+    for image in (deep, Image.open(tmp_path / "deep.tif")):
+        (source,) = list_sources(image)
+        assert np.array_equal(decode_image(source.read(), 1, SIXTEEN_BITS), wanted)
+        assert model.predict(image).labels == model.predict(tmp_path / "deep.tif").labels
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16"])
+def test_wide_images_of_pil_that_may_have_8_bits_are_refused(model, tmp_path, mode):
+    """Their values from 0 to 255 would be nearly black of 16 bits; what a file has, its file says."""
+    grey = Image.fromarray(PIXELS[..., 0]).convert(mode)
+    for ask in (model.predict, model.preprocess):
+        with pytest.raises(hwcls.UserError, match=rf"images\[0\]: an image of mode {mode} has .* — where 0 to 255 are"):
+            ask([grey])
+    assert list_sources(Image.new(mode, (8, 8)))  # black in any range
+    assert list_sources(grey, PixelRange(0, 4095))
+    grey.save(tmp_path / "dark.tif")
+    (source,) = list_sources(Image.open(tmp_path / "dark.tif"))
+    assert decode_image(source.read(), 1, SIXTEEN_BITS).max() == 1
+
+
+def test_images_of_which_pil_has_lost_the_lower_bytes_are_refused_where_these_matter(tmp_path):
+    path, twelve = tmp_path / "twelve.png", PixelRange(0, 4095)
+    path.write_bytes(colour_png(PIXELS.astype(np.uint16) * 16))
+    assert decode_image(path.read_bytes(), 3, twelve).max() > 200
+    with Image.open(path) as loaded:
+        loaded.load()
+    for image in (Image.open(io.BytesIO(path.read_bytes())), loaded):
+        with pytest.raises(hwcls.UserError, match=r"upper 8 of its file's 16 bits — give the file's path"):
+            list_sources(image, twelve)
+        assert list_sources(image, SIXTEEN_BITS)
+    assert list_sources(Image.fromarray(PIXELS), twelve)
 
 
 def test_the_module_gives_the_same_probabilities(model, tmp_path):

@@ -1,6 +1,7 @@
 """Exported files give the model's own outputs, for any batch, and say what goes in."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
 from hwcls.inspection import export as module
-from hwcls.inspection.export import description_path, export
+from hwcls.inspection.ensemble.model import Ensemble
+from hwcls.inspection.export import describe, description_path, export
 from hwcls.inspection.load_trained import load_trained
 
 
@@ -29,6 +31,17 @@ def test_torch_export(trained, tmp_path):
         expected = opened.model(next(feed.evaluate("val", batch_size=5)).images)
     assert torch.allclose(logits, expected, atol=1e-4)
     assert description["classes"] == list(opened.data.classes)
+
+
+def test_photos_of_ones_own_are_called_by_their_folder(trained):
+    opened = load_trained(trained)
+    assert describe(opened)["trained_on"] == "digits"
+    own = opened.config.data.model_copy(update={"name": "imagefolder", "path": "/photos/streets/images"})
+    streets = replace(opened, config=opened.config.model_copy(update={"data": own}))
+    assert describe(streets)["trained_on"] == "streets"
+    assert (
+        describe(Ensemble(trained, (streets, opened, streets), (0.5, 0.3, 0.2)))["trained_on"] == "streets and digits"
+    )
 
 
 def test_onnx(trained, tmp_path):

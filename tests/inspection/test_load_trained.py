@@ -18,6 +18,8 @@ from hwcls.errors import UserError
 from hwcls.inspection.evaluate import evaluate_trial, evaluate_weights, most_confused, summarise_scores
 from hwcls.inspection.load_trained import count_test_read, find_sweep_folder, load_trained
 from hwcls.inspection.recorded import load_recorded
+from hwcls.models.user.trust import all_accepted
+from hwcls.models.user_model import UserModelConfig
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.training.local import train
 
@@ -50,6 +52,38 @@ def test_val_scores_are_those_of_the_training(trained):
     with np.load(trained / "predictions.npz") as kept:
         assert np.array_equal(kept["labels"], found.labels)
         assert np.allclose(kept["scores"].astype(np.float32), found.scores, atol=1e-3)
+
+
+RANDOM = """
+import numpy as np
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("first", torch.randn(64, 32), persistent=False)  # random features
+        self.register_buffer("shift", torch.tensor(np.random.randn(32), dtype=torch.float32), persistent=False)
+        self.last = nn.Linear(32, classes)
+
+    def forward(self, x):
+        return self.last(torch.relu(x.flatten(1) @ self.first + self.shift))
+
+def build(classes, channels, image_size):
+    return Net(classes)
+"""
+
+
+def test_what_a_model_draws_and_does_not_keep_is_as_in_training(trial, tmp_path):
+    (tmp_path / "net.py").write_text(RANDOM)
+    config = trial(seed=3, epochs=1)
+    config = config.model_copy(update={"model": UserModelConfig(name=f"{tmp_path / 'net.py'}:build")})
+    with all_accepted(True):
+        train(config, tmp_path / "trial", lambda line: None)
+        torch.manual_seed(99)
+        found = evaluate_trial(load_trained(tmp_path / "trial"), "val")
+    [line] = TrialFolder(tmp_path / "trial").records()
+    assert found.values["val/loss"] == pytest.approx(line["val/loss"], rel=1e-5)
 
 
 def test_confirm_scores_are_those_of_the_folder(trained, trial):

@@ -31,3 +31,5 @@ def test_a_block_draws_the_same_and_leaves_the_generators_as_they_were():
     assert draw() == expected
     with fixed_generators():
         assert draw() == inner
+    with fixed_generators(1):
+        assert draw() == expected

@@ -17,6 +17,7 @@ from hwcls.models.alexnet import AlexNetConfig
 from hwcls.models.mlp import MlpConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
 from hwcls.models.summary import (
+    RECURRENT,
     compute_identity,
     compute_signature,
     count_activation_bytes,
@@ -58,6 +59,40 @@ class Rows(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = self.rows(x.flatten(1).view(len(x), 16, 48))[0]  # (B, 16, 64)
         return states
+
+
+class CalledRows(nn.Module):
+    """Rows in both directions and two layers by a module, or by torch's own function as a user's code may call it."""
+
+    def __init__(self, by_function: bool) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(48, 64, 2, bidirectional=True, batch_first=True)
+        self.weights = None if not by_function else nn.ParameterList(self.rows.parameters())
+        if by_function:
+            del self.rows
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.flatten(1).view(len(x), 16, 48)
+        if self.weights is None:
+            return self.rows(rows)[0]  # type: ignore[no-any-return]
+        start = rows.new_zeros(4, len(rows), 64)
+        found = torch.lstm(rows, (start, start), list(self.weights), True, 2, 0.0, False, True, True)  # type: ignore[call-overload]
+        return found[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("by_function", [False, True])
+def test_recurrent_layers_count_however_they_are_called(by_function: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = 2 * 16 * 2 * 4 * 64 * ((48 + 64) + (128 + 64))
+    assert count_flops(CalledRows(by_function), 3, 16) == expected
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # by parts
+    assert count_flops(CalledRows(by_function), 3, 16) == expected
+
+
+def test_recurrent_layers_of_a_gpu_are_counted_by_their_weights() -> None:
+    module = nn.LSTM(48, 64, 2, bidirectional=True, proj_size=8)
+    first, second = 4 * 64 * (48 + 8) + 8 * 64, 4 * 64 * (16 + 8) + 8 * 64
+    found = RECURRENT["_cudnn_rnn"](torch.zeros(16, 1, 48), list(module.parameters()), 5, None, torch.zeros(4, 1, 8))
+    assert found == 2 * 16 * 2 * (first + second)
 
 
 def test_what_torch_computes_in_one_operation_is_counted() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 
+from hwcls.data.decoding.wide_pixels import PLANES
 from hwcls.data.formats.image_types import AVIF, CONVERT, HEIC
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
@@ -24,6 +25,7 @@ REMEDIES = {
     "JPEG XL": CONVERT,
     "is a web page": "download it again",
     "is a Git LFS pointer": "git lfs pull",
+    PLANES: "save it with interleaved colours, as `tiffcp -p contig IN OUT` does",
     "unpacks to": f"scale it to at most {MAX_PIXELS // 1_000_000} million pixels",
 }  # by the beginning of the problem
 

@@ -43,6 +43,7 @@ class Pixels:
     source: np.ndarray | Image.Image
     low: Image.Image | None = None
     unsigned: bool = False
+    premultiplied: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,7 +90,7 @@ class Pixels:
     def _values(self, place: tuple[int, int, int, int]) -> np.ndarray:
         assert isinstance(self.source, Image.Image)
         low = None if self.low is None else self.low.crop(place)
-        found = wide_pixels.wide_values(self.source.crop(place), low, self.unsigned)
+        found = wide_pixels.wide_values(self.source.crop(place), low, self.unsigned, self.premultiplied)
         return found[..., None] if found.ndim == 2 else found
 
     def _narrow(self, part: Image.Image, place: tuple[int, int, int, int], levels: PixelRange) -> Image.Image:
@@ -123,14 +124,16 @@ def open_pixels(data: bytes, channels: int) -> Iterator[Pixels]:
         image = Image.open(io.BytesIO(data), formats=known_formats(data))
     with image, DECODED.reserve(_memory(image)):
         with _errors_in_words(data):
-            low, unsigned = wide_pixels.load_low_bytes(data, image), wide_pixels.is_unsigned(image)
+            wide_pixels.check_planes(image)
+            how = wide_pixels.is_unsigned(image), wide_pixels.keep_premultiplied(image)
+            low = wide_pixels.load_low_bytes(data, image)
             image.load()
             turned = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
             if turned is not None:
                 low = low and low.transpose(turned)
-                pixels = Pixels(image.transpose(turned), low, unsigned)
+                pixels = Pixels(image.transpose(turned), low, *how)
             else:
-                pixels = Pixels(image, low, unsigned)
+                pixels = Pixels(image, low, *how)
         yield pixels
 
 

@@ -33,12 +33,16 @@ def _entries(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _counts(data: Mapping[str, Any]) -> Facts:
-    """The splits of each entry, and in the same order its images per class where these differ."""
-    counts = dict.fromkeys((_describe_splits(one), _describe_classes(one)) for one in _entries(data))
-    known = [per_class for _, per_class in counts if per_class]
-    shown = known[:1] if len(set(known)) == 1 else known
-    found = [("Data", "; ".join(dict.fromkeys(splits for splits, _ in counts)))]
-    return [*found, ("Training images per class", "; ".join(shown))] if shown else found
+    """The splits of the entries, each once, and in the same order their images per class where these differ."""
+    counts: dict[str, dict[str, None]] = {}
+    for one in _entries(data):
+        counts.setdefault(_describe_splits(one), {})[_describe_classes(one) or "not recorded"] = None
+    found = [("Data", "; ".join(counts))]
+    shown = [" or ".join(per_class) for per_class in counts.values()]
+    distinct = list(dict.fromkeys(shown))
+    if distinct == ["not recorded"]:
+        return found
+    return [*found, ("Training images per class", "; ".join(shown if len(distinct) > 1 else distinct))]
 
 
 def _describe_splits(data: Mapping[str, Any]) -> str:

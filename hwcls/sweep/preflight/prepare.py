@@ -16,6 +16,7 @@ import numpy as np
 
 from hwcls import files
 from hwcls.config.data import ChosenSize, DataConfig, title_of
+from hwcls.config.space import same_value
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -99,9 +100,9 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     sets = open_data_sets(corners, sweep.source, progress)
     if sweep.earlier:
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
-    _check_same_images(sets, path)
+    former = _check_same_images(sets, path)
     labels = _labels_of(corners)
-    save_splits(sets, into, _size_reasons(sweep, path), labels)
+    save_splits(sets, into, _size_reasons(sweep, path), labels, former)
     write_split_tables(sets, into)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
@@ -273,12 +274,14 @@ def save_splits(
     path: Path,
     reasons: Mapping[str, ChosenSize],
     labels: Mapping[DataConfig, list[str]],
+    former: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered.
 
     Args:
         reasons: Why the images have their size, by data set, where hwcls chose it.
         labels: The names of each data set's models.
+        former: The entries of data sets that the sweep has trials of and its file has no more, kept for their return.
     """
     arrays, described = {}, []
     for number, (key, images) in enumerate(sets.items()):
@@ -290,7 +293,8 @@ def save_splits(
         facts |= {"image_size_reason": chosen.reason} if chosen and chosen.side == images.image_size else {}
         described.append({**facts, "settings": _settings(key), "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
-    files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
+    more = {"others": described[1:], "former": list(former)}
+    files.write_json(path / "data.json", {**described[0], **{key: entries for key, entries in more.items() if entries}})
 
 
 def _size_reasons(sweep: Sweep, path: Path) -> dict[str, ChosenSize]:
@@ -304,22 +308,28 @@ def _size_reasons(sweep: Sweep, path: Path) -> dict[str, ChosenSize]:
     return reasons
 
 
-def _check_same_images(sets: Mapping[DataConfig, ImageSet], path: Path) -> None:
-    """Raise UserError where the earlier trials in a results folder were trained on other images.
+def _check_same_images(sets: Mapping[DataConfig, ImageSet], path: Path) -> list[dict[str, Any]]:
+    """The entries of a results folder's data.json whose images are not in the file any more.
 
-    Data sets of the file may have come, gone or changed places since: one has changed if its images are not recorded,
-    but those of an entry with the same settings whose images are not in the file any more.
+    Data sets of the file may have come, gone, come back or changed places since.
+
+    Raises:
+        UserError: The earlier trials were trained on other images: those of a data set are not recorded, but there is
+            an entry with the same settings whose images are not in the file any more.
     """
     found = read_or_none(read_json, path / "data.json", DataShape)
     if found is None or not any(path.glob("trials/*/config.yaml")):
-        return
-    entries = (found, *found.get("others", ()))
+        return []
+    first = {key: value for key, value in found.items() if key not in ("others", "former")}
+    entries = (first, *found.get("others", ()), *found.get("former", ()))
     same = [(key, entry) for key, images in sets.items() for entry in _entries_with(images, entries)]
     gone = [entry for entry in entries if all(entry is not kept for _, kept in same)]
+    alone = len(entries) == len(sets) == 1
     for key, images in sets.items():
-        if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images) for entry in gone):
+        if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images, alone) for entry in gone):
             what = f"the images of {images.title} have changed since this sweep started: its trials are not comparable"
             raise UserError(what, where=str(path), remedy="restore them, or use a new folder: hwcls sweep --new")
+    return gone
 
 
 def _entries_with(images: ImageSet, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -334,9 +344,14 @@ def _entries_with(images: ImageSet, entries: Iterable[dict[str, Any]]) -> Iterat
             yield entry
 
 
-def _is_of(entry: dict[str, Any], key: DataConfig, images: ImageSet) -> bool:
-    """Whether an entry of data.json is of the same data set with the same settings, whatever its images were."""
-    if entry.get("path") is not None and images.path is not None and title_of(entry["path"]) != images.title:
+def _is_of(entry: dict[str, Any], key: DataConfig, images: ImageSet, alone: bool) -> bool:
+    """Whether an entry of data.json is of the same data set with the same settings, whatever its images were.
+
+    Photos that were moved keep their title; `alone`, as the only data set then and now, the name of their folder does,
+    by which the trials are still drawn.
+    """
+    old, new = entry.get("path"), images.path
+    if old is not None and new is not None and title_of(old) != images.title and not (alone and same_value(old, new)):
         return False
     if "settings" in entry:
         return bool(entry["settings"] == _settings(key))

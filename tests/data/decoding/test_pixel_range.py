@@ -42,18 +42,26 @@ def colour_png(pixels: np.ndarray) -> bytes:
     )
 
 
-def colour_tiff(pixels: np.ndarray, order: str, extra: int | None = None) -> bytes:
-    """(H, W, 3 or 4) uint16 in one strip, in a byte order; `extra` is TIFF's ExtraSamples: 0 unused, 2 alpha."""
+def colour_tiff(
+    pixels: np.ndarray, order: str, extra: int | None = None, *, kind: int = 2, packed: bool = False, planes: int = 1
+) -> bytes:
+    """(H, W, 3 or 4) uint16 in one strip, in a byte order; `extra` is TIFF's ExtraSamples: 0 unused, 1 or 2 alpha.
+
+    `kind` is TIFF's PhotometricInterpretation (5: CMYK), `packed` is deflate, `planes` 2 says that the colours lie in
+    planes of their own.
+    """
     height, width, channels = pixels.shape
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, 200), (259, 3, 1, 1), (262, 3, 1, 2),
-            (273, 4, 1, 256), (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, pixels.nbytes),
-            *([(338, 3, 1, extra)] if extra is not None else [])]  # fmt: skip
+    data = pixels.astype(order + "u2").tobytes()
+    data = zlib.compress(data) if packed else data
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, 200), (259, 3, 1, 8 if packed else 1),
+            (262, 3, 1, kind), (273, 4, 1, 256), (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data)),
+            (284, 3, 1, planes), *([(338, 3, 1, extra)] if extra is not None else [])]  # fmt: skip
     found = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
-    for tag, kind, count, value in tags:
-        packed = struct.pack(order + "HH", value, 0) if (kind, count) == (3, 1) else struct.pack(order + "I", value)
-        found += struct.pack(order + "HHI", tag, kind, count) + packed
+    for tag, field, count, value in tags:
+        content = struct.pack(order + "HH", value, 0) if (field, count) == (3, 1) else struct.pack(order + "I", value)
+        found += struct.pack(order + "HHI", tag, field, count) + content
     found = (found + bytes(4)).ljust(200, b"\0") + struct.pack(order + "H" * channels, *[16] * channels)
-    return found.ljust(256, b"\0") + pixels.astype(order + "u2").tobytes()
+    return found.ljust(256, b"\0") + data
 
 
 def open_set(make: SimpleNamespace, root: Path, images: list[bytes], ending: str = "png", **others: bytes) -> ImageSet:
@@ -149,6 +157,44 @@ def test_16_bit_tiff_with_a_fourth_channel_is_scaled_by_the_range(order: str, ex
     assert has_wide_pixels(file)
     found = decode_image(file, 3, PixelRange(0, 4095))
     assert np.array_equal(found, (pixels[..., :3].astype(int) * 255 + 2047) // 4095)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_16_bit_tiff_with_premultiplied_alpha_keeps_its_lower_bytes(order: str, packed: bool) -> None:
+    generator = np.random.default_rng(0)
+    colours, alpha = generator.integers(0, 4096, (9, 7, 3)), generator.integers(20_000, 65536, (9, 7, 1))
+    alpha[0] = 65535
+    stored = np.concatenate([(colours * alpha + 32767) // 65535, alpha], 2).astype(np.uint16)
+    file = colour_tiff(stored, order, 1, packed=packed)
+    assert has_wide_pixels(file)
+    found = decode_image(file, 3, PixelRange(0, 4095)).astype(int)
+    shares = (alpha >> 8) / 255
+    assert np.abs(found - (colours / 4095 * shares + 1 - shares) * 255).max() <= 2
+    meter = RangeMeter()
+    check_image(file, meter)
+    measured = meter.range()
+    assert measured is not None
+    assert 4000 < measured.high <= 4097
+    stored[..., 3] = 0
+    assert (decode_image(colour_tiff(stored, order, 1, packed=packed), 3, SIXTEEN_BITS) == 255).all()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_16_bit_cmyk_is_read_in_full(packed: bool) -> None:
+    """Its inks span all 16 bits."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 7, 4), np.uint16)
+    pixels[..., 3] = 0
+    found = decode_image(colour_tiff(pixels, "<", kind=5, packed=packed), 3)
+    assert np.abs(found - (255 - pixels[..., :3] / 257)).max() <= 1
+
+
+def test_16_bit_colours_in_separate_planes_are_refused_by_name(make: SimpleNamespace, tmp_path: Path) -> None:
+    """PIL reads each byte of them as a pixel, or the upper bytes twice."""
+    file = colour_tiff(np.zeros((9, 7, 3), np.uint16), "<", planes=2)
+    words = r"planes\.tif: not a readable image \(has 16 bits per colour in separate planes\) — .*tiffcp -p contig"
+    with pytest.raises(UserError, match=words):
+        open_set(make, tmp_path / "set", [encode(TWELVE_BITS, "TIFF")], "tif", planes=file)
 
 
 def test_a_hot_pixel_does_not_darken_a_set(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_the_images_of_each_part_of_the_data_are_counted(tmp_path):
     }
 
 
+def test_the_images_per_class_are_in_the_order_of_the_splits(tmp_path):
+    """Also where parts share their splits, or an earlier version recorded no classes."""
+    shared, larger = {**CUT, "per_class": [140, 220]}, {**CUT, "train": 720, "per_class": [300, 420]}
+    unknown = {**CUT, "train": 90, "per_class": None}
+    found = dict(collect_data_facts({**unknown, "others": [CUT, larger, shared]}, tmp_path))
+    assert [text.split(", ")[1] for text in found["Data"].split("; ")] == ["90 train", "360 train", "720 train"]
+    assert found["Training images per class"] == "not recorded; 150 to 210 or 140 to 220; 300 to 420"
+    assert "Training images per class" not in dict(collect_data_facts({**unknown, "others": [unknown]}, tmp_path))
+
+
 def test_the_page_names_the_splits_and_escapes_what_files_say(results, tmp_path):
 
     results.full(tmp_path)

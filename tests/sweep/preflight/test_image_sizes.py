@@ -105,6 +105,17 @@ def test_the_dry_run_says_which_size_and_why(sweep_file, photos):
     assert found["image_size"]["photos"]["side"] == 56
 
 
+@pytest.mark.parametrize("order", [("photos", "icons"), ("icons", "photos")])
+def test_several_folders_share_the_largest_of_their_sizes(sweep_file, photos, tmp_path, order):
+    write_photos(tmp_path / "icons", ((16, 16), (24, 16)))
+    data = {"choice": {name: {"path": str(tmp_path / name)} for name in order}}
+    file = sweep_file(compare=None, parameters={"data": data})
+    done = CliRunner().invoke(app, ["sweep", str(file), "--dry-run", "--no-probe"])
+    chosen = "image_size 56: that of photos, larger than 16 of icons, for all; the images' median is 90 x 60"
+    for name in order:
+        assert f"\n  {name}: {chosen}" in done.stdout, done.output
+
+
 def test_a_single_training_chooses_and_keeps_a_size(tiny, photos, tmp_path, caplog):
     config = own(tiny, photos).corners[0].model_copy(update={"epochs": 1})
     assert config.data.image_size is None

@@ -1,5 +1,6 @@
 """What is made sure before the first trial."""
 
+import itertools
 import json
 import unicodedata
 
@@ -10,6 +11,8 @@ from hwcls.errors import UserError
 from hwcls.models.timm import TimmConfig
 from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.prepare import check_content, prepare
+from hwcls.sweep.storage.changes.outside import find_settings
+from hwcls.tracking.folders import SweepFolder
 
 K3 = {"name": "kernel_cnn", "kernel": 3, "width": 4}
 
@@ -105,6 +108,39 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny, monkeypa
         prepare(sweep, tmp_path / "out")
 
 
+def write_photos(root, count):
+    """Grey class folders with their splits."""
+    import numpy as np
+    from PIL import Image
+
+    for split, name in itertools.product(("train", "val"), "ab"):
+        folder = root / split / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(np.full((8, 8), 20 * i + (name == "a"), np.uint8)).save(folder / f"{i}.png")
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_photos_that_were_moved_must_be_the_same(tiny, tmp_path, count):
+    """Also where the folder above, by which they are called, has another name: the trials would still be drawn."""
+
+    def of(name):
+        return tiny(parameters={"data": {"path": str(tmp_path / name / "images")}})
+
+    out = tmp_path / "out"
+    write_photos(tmp_path / "pets" / "images", 6)
+    write_photos(tmp_path / "animals" / "images", count)
+    check_content(of("pets"), out, out, str)
+    (out / "trials" / "0").mkdir(parents=True)
+    (out / "trials" / "0" / "config.yaml").write_text(json.dumps(of("pets").corners[0].to_dict()))
+    assert find_settings(of("animals"), SweepFolder(out).trials()[0])
+    if count == 6:
+        check_content(of("animals"), out, tmp_path, str)
+        return
+    with pytest.raises(UserError, match="images of animals have changed since this sweep started"):
+        check_content(of("animals"), out, tmp_path, str)
+
+
 def begin_with(tiny, out):
     """Prepares a sweep over two sizes of the data as if a trial had begun; returns the same with other sizes."""
 
@@ -135,3 +171,20 @@ def test_one_of_several_data_sets_has_changed(tiny, tmp_path, earlier):
     check_content(of([20]), out, tmp_path, str)
     with pytest.raises(UserError, match="images of digits have changed since this sweep started"):
         check_content(of([40, 20]), out, tmp_path, str)
+
+
+def test_a_data_set_that_comes_back_must_have_its_images(tiny, tmp_path):
+    """It may have been away for several starts."""
+    out = tmp_path / "out"
+    of = begin_with(tiny, out)
+    for sizes in ([20], [20, 80], [20]):
+        check_content(of(sizes), out, out, str)
+    data = json.loads((out / "data.json").read_text())
+    assert [entry["settings"]["per_class"] for entry in data["former"]] == [80, 40]
+    check_content(of([20, 40]), out, tmp_path, str)
+    back = json.loads((tmp_path / "data.json").read_text())
+    assert [entry["settings"]["per_class"] for entry in back["former"]] == [80]
+    data["former"][1]["fingerprint"] = "of other images"
+    (out / "data.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match="images of digits have changed since this sweep started"):
+        check_content(of([20, 40]), out, tmp_path, str)
