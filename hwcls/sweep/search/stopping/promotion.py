@@ -26,7 +26,7 @@ class Rung:
         insort(self.order, self.places[key])
 
     def remove(self, key: str) -> None:
-        """A trial that has come, or has not, failed: the next one has its place."""
+        """A trial failed or was stopped by a user, whether it has come or not: the next one has its place."""
         if key in self.places:
             self.leave(key)
             del self.order[self.rank(key)], self.places[key]
@@ -73,7 +73,7 @@ class Promotion:
     def __init__(self, rungs: Sequence[int], mode: str, eta: int) -> None:
         self.eta, self.sign = eta, 1 if mode == "max" else -1
         self.rungs = {epoch: Rung() for epoch in rungs}
-        self.begun: set[str] = set()  # trials that have had an epoch, or have failed
+        self.begun: set[str] = set()  # trials that have had an epoch, or have failed before
         self.waiting: dict[str, int] = {}  # the rung of each trial that waits
         self.complete: set[str] = set()  # trials that are at their end
 
