@@ -14,6 +14,7 @@ from hwcls.cli.choose_run import choose_config
 from hwcls.cli.completion.sweep_file import alternatives
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
+from hwcls.files import check_writable_folder
 from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, a trial's folder, or a sweep's.", show_default=False)]
@@ -85,6 +86,7 @@ def profile(
 
     Example: hwcls profile sweeps/quickstart.yaml
     """
+    check_writable_folder(out)
     configure_threads()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
     from hwcls.inspection.profile import profile_training

@@ -16,6 +16,7 @@ from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, 
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import printable
+from hwcls.files import check_writable_folder
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def predict(
     """
     kind = _choose_format(out, {"csv": as_csv, "jsonl": as_jsonl, "json": as_json})
     check_overwrite([out] if out else [], overwrite)
+    if explain is not None:
+        check_writable_folder(explain)
     sources = _find_images(images)
     configure_threads()
     if explain is not None:
