@@ -15,6 +15,7 @@ from hwcls.config.base import Epochs, Frozen
 from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, Images, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
+from hwcls.format import format_count
 
 if TYPE_CHECKING:
     ModelConfig = ModelFamily
@@ -78,7 +79,7 @@ class TrialConfig(Frozen):
         model = info.data.get("model")
         if model is not None and 0 < model.frozen_epochs >= epochs:
             frozen = model.frozen_epochs
-            what = f"freeze_epochs {frozen} leaves none of {epochs} epochs to train the backbone"
+            what = f"freeze_epochs {frozen} leaves none of {format_count(epochs, 'epoch')} to train the backbone"
             raise ValueError(f"{what} — set epochs to {frozen + 1} or more, or lower freeze_epochs")
         return epochs
 
