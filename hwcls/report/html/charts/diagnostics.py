@@ -12,6 +12,7 @@ from hwcls import metrics
 from hwcls.format import format_count
 from hwcls.report.html.charts.figure import (
     COLOURS,
+    NUMBERS,
     Figure,
     escape_text,
     integer_axis,
@@ -100,7 +101,7 @@ def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) 
             data.append({**curve, **more, "hovertemplate": "%{text}<br>%{y:.3g}<extra></extra>"})
     axes = {
         "xaxis": integer_axis("layer, from input to output", most),
-        "yaxis": titled_axis("mean |gradient|", type="log"),
+        "yaxis": titled_axis("mean |gradient|", type="log", **NUMBERS),
     }
     caption = "From the last step of an epoch, before clipping. Solid: the last epoch; dotted: the first."
     return (
