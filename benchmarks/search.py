@@ -42,6 +42,7 @@ class Outcome:
     seed: int
     regret: tuple[float, ...]
     asking: float
+    after: tuple[int, ...] = ()  # the numbers of trials; of a file of an earlier version none
 
 
 def play(problem_name: str, contender: str, seed: int, after: Sequence[int] = AFTER) -> Outcome:
@@ -64,7 +65,7 @@ def play(problem_name: str, contender: str, seed: int, after: Sequence[int] = AF
                 value, seconds = problem.observe(asked[1], rng)
                 heapq.heappush(running, (now + seconds, asked[0], asked[1], value))
             if not running:
-                return Outcome(problem_name, contender, seed, tuple(regret), float(np.median(asking)))
+                return Outcome(problem_name, contender, seed, tuple(regret), float(np.median(asking)), tuple(after))
             now, number, settings, value = heapq.heappop(running)
             search.tell(number, value)
             label = settings[problem.compare] if problem.compare else None
@@ -132,6 +133,16 @@ def report(outcomes: Sequence[Outcome], after: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def read_kept(path: Path, after: Sequence[int]) -> dict[tuple[str, str, int], Outcome]:
+    """The outcomes in a file by problem, contender and seed; SystemExit if they are after other numbers of trials."""
+    known = {}
+    for values in map(json.loads, path.read_text("utf-8").splitlines() if path.exists() else []):
+        if values.get("after") != [*after]:
+            raise SystemExit(f"{path} has outcomes of other numbers of trials: choose another file")
+        known[values["problem"], values["contender"], values["seed"]] = Outcome(**values)
+    return known
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
@@ -142,10 +153,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     after = sorted(options.after)
-    kept = options.keep.read_text("utf-8").splitlines() if options.keep and options.keep.exists() else []
-    known = {(o["problem"], o["contender"], o["seed"]): Outcome(**o) for o in map(json.loads, kept)}
-    if any(len(outcome.regret) != len(after) for outcome in known.values()):
-        raise SystemExit(f"{options.keep} has outcomes of other numbers of trials: choose another file")
+    known = read_kept(options.keep, after) if options.keep else {}
     games = [(p, c, s) for s in range(options.seeds) for p in options.problems for c in options.contenders]
     with ProcessPoolExecutor(options.processes) as pool:
         new = [(*game, after) for game in games if game not in known]

@@ -71,6 +71,11 @@ def check_writable(path: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(below))
 
 
+def check_writable_folder(path: Path) -> None:
+    """As `check_writable`, for files with names that are not known yet in the folder `path`, which need not exist."""
+    check_writable(path / "_")
+
+
 def sync_folder(path: Path) -> None:
     """Make a rename in `path` survive a power failure, where the file system supports it."""
     try:

@@ -28,7 +28,8 @@ def format_number(value: object) -> str:
 
 
 def format_significant(value: float, digits: int) -> str:
-    """A number with so many significant digits or more: 45679 rather than 4.568e+04."""
+    """A number with so many significant digits or more: 45679 rather than 4.568e+04; zero without a sign."""
+    value = value or 0.0
     return f"{value:.0f}" if 10**digits - 0.5 <= abs(value) < 1e15 else f"{value:.{digits}g}"
 
 

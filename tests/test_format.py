@@ -91,6 +91,8 @@ def test_metrics_and_their_differences():
 
 
 def test_nothing_is_minus_zero():
+    assert [format_number(-0.0), format_significant(-0.0, 2), format_cell("lr", -0.0)] == ["0"] * 3
+    assert [format_number(-1e-9), format_cell("val/loss", -1e-9)] == ["-1e-09", "0.0000"]
     assert [format_percent(value) for value in (-0.0003, -0.003, 0.003)] == ["0.0 %", "−0.3 %", "0.3 %"]
     assert [format_points(value) for value in (-0.00001, -0.0001)] == ["0.00", "−0.01"]
     assert [format_metric("val/loss", value) for value in (-0.00001, -0.0001)] == ["0.0000", "−0.0001"]

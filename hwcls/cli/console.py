@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer exports no other name of it
+NAMED = "hwcls.command"  # in the meta of Typer's context: the path of the command that the line names
 SUMMARY = "Find the best image classifier for a data set within a budget, and how certain the answer is."
 SECTIONS = {  # of --help
     "Before a sweep": ("init", "doctor", "check", "profile", "models", "data", "schema", "explain-key"),
@@ -53,6 +54,16 @@ class ErrorHandlingGroup(TyperGroup):
         except USAGE_ERROR as error:
             _exit_usage(error, None)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with; `ctx` keeps its path, for errors that do not know their command."""
+        name, command, rest = found = super().resolve_command(ctx, args)
+        path = [ctx.command_path, name]
+        while rest and (command := getattr(command, "commands", {}).get(rest[0])):
+            path.append(rest[0])
+            rest = rest[1:]
+        ctx.meta[NAMED] = " ".join(map(str, path))
+        return found
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `ctx` names."""
         forget_reports()
@@ -74,6 +85,7 @@ class ErrorHandlingGroup(TyperGroup):
 
 def _exit_usage(error: Any, ctx: Any) -> NoReturn:
     """Print a usage error of Typer's in one line, as hwcls's own; the help of a group without a command stays whole."""
+    named = ctx.meta.get(NAMED) if ctx else None
     ctx, text = getattr(error, "ctx", None) or ctx, error.format_message()
     if "\n" in text:
         raise error
@@ -83,7 +95,7 @@ def _exit_usage(error: Any, ctx: Any) -> NoReturn:
         _exit(_too_many(ctx, extra[1]), 2)
     found = re.fullmatch(r"Invalid value for '(?P<where>.*?)': (Value error, )?(?P<what>.*)", text)
     where, what = (found["where"].partition("'")[0], found["what"]) if found else ("", text)  # '--top' / '-k'
-    remedy = f"see {ctx.command_path if ctx else 'hwcls'} --help"
+    remedy = f"see {named or (ctx.command_path if ctx else 'hwcls')} --help"
     _exit(str(UserError(what[:1].lower() + what[1:].rstrip("."), where=where, remedy=remedy)), 2)
 
 

@@ -158,7 +158,7 @@ class PausingRule(StoppingRule, Protocol):
         ...
 
     def fail(self, key: str) -> None:
-        """A trial failed: it takes no part in the race any more."""
+        """A trial failed, or a user stopped it: it takes no part in the race any more."""
         ...
 
     def waits(self, key: str) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from hwcls.config.annotations import config_classes
 from hwcls.config.base import Epochs, Frozen
 from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, Images, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
+from hwcls.format import format_count
 
 if TYPE_CHECKING:
     ModelConfig = ModelFamily
@@ -76,7 +79,7 @@ class TrialConfig(Frozen):
         model = info.data.get("model")
         if model is not None and 0 < model.frozen_epochs >= epochs:
             frozen = model.frozen_epochs
-            what = f"freeze_epochs {frozen} leaves none of {epochs} epochs to train the backbone"
+            what = f"freeze_epochs {frozen} leaves none of {format_count(epochs, 'epoch')} to train the backbone"
             raise ValueError(f"{what} — set epochs to {frozen + 1} or more, or lower freeze_epochs")
         return epochs
 
@@ -182,10 +185,28 @@ def flat_name(path: tuple[str, ...]) -> str:
 
 
 def flat_names(paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """The `flat_name` of each setting, but the full one of a model's own that is called as another: model.momentum."""
+    """The `flat_name` of each setting, but the full one of a model's own that is called as another: model.momentum.
+
+    Whether the other one is searched, constant or of another optimizer: a setting has the same name in all places.
+    """
     names = {path: flat_name(path) for path in paths}
     counts = Counter(names.values())
-    return {path: ".".join(path) if counts[name] > 1 and path[0] == "model" else name for path, name in names.items()}
+    taken = {name for name, count in counts.items() if count > 1} | _names_beside_model()
+    return {path: ".".join(path) if name in taken and path[0] == "model" else name for path, name in names.items()}
+
+
+@cache
+def _names_beside_model() -> set[str]:
+    """The flat names of all settings that a trial may have, without those of its model."""
+
+    def walk(cls: type[Frozen], path: tuple[str, ...]) -> Iterator[str]:
+        for name, field in cls.model_fields.items():
+            if (*path, name) != ("model",):
+                yield flat_name((*path, name))
+                for one in config_classes(field.annotation).values():
+                    yield from walk(one, (*path, name))
+
+    return set(walk(TrialConfig, ()))
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
+from hwcls.format import format_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +266,7 @@ def _per_channel(key: str, asked: Mean | Std | None, of_images: tuple[float, ...
     if asked is None or isinstance(asked, str):
         return of_images
     if len(asked) < channels:
-        what = f"{key} has {len(asked)} number for images of {channels} channels"
+        what = f"{key} has {len(asked)} number for images of {format_count(channels, 'channel')}"
         raise UserError(what, where=f"data.{key}", remedy=f"give {channels}, one for each channel")
     return fit_channels(asked, channels)
 
@@ -275,7 +276,7 @@ def describe_unjudged(classes: Sequence[str], counts: Mapping[str, Sequence[int]
     notes, train = [], dict(zip(classes, counts["train"], strict=True))
     for split in ("val", "test"):
         if none := [f"{name} ({train[name]:,} in train)" for name in _classes_without(classes, counts[split])]:
-            some = ", ".join(none[:5]) + (f" and {len(none) - 5:,} others" if none[5:] else "")
+            some = ", ".join(none[:5]) + (f" and {format_count(len(none) - 5, 'other')}" if none[5:] else "")
             remedy = f"no {split} metric judges {'it' if len(none) == 1 else 'them'}; add some, or choose data.classes"
             notes.append(f"no {split} image of {some}: {remedy}")
     return notes

@@ -10,6 +10,7 @@ import numpy as np
 
 from hwcls.data.formats.image_types import nfc
 from hwcls.errors import UserError, did_you_mean
+from hwcls.format import format_count
 
 Classes = int | tuple[int | str, ...] | None
 
@@ -119,7 +120,9 @@ def select_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
     if isinstance(wanted, int):
         if not 2 <= wanted <= len(names):
             raise UserError(
-                f"{wanted} classes asked for", where=where, remedy=f"the data set has {len(names)}, take 2 or more"
+                f"{format_count(wanted, 'class')} asked for",
+                where=where,
+                remedy=f"the data set has {len(names)}, take 2 or more",
             )
         return list(range(wanted))
     numbers = []

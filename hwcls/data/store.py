@@ -38,7 +38,7 @@ from hwcls.data.formats.raw import EncodedImages, RawData, UnusableImagesError
 from hwcls.data.own.tables import is_table
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
-from hwcls.format import format_bytes, plain_name
+from hwcls.format import format_bytes, format_count, plain_name
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
 # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range, 4 reads classes that
@@ -333,7 +333,8 @@ def _build_store(
 def _describe_work(unfinished: Unfinished, total: int, shape: Shape, needed: int) -> str:
     """What will be decoded, in words, and what it takes."""
     how = f" ({shape.resizing})" if str(shape.resizing) else ""
-    what = f"{total:,} images decoded to {shape.size} x {shape.size}{how} will take {format_bytes(needed)}"
+    images = format_count(total, "image")
+    what = f"{images} decoded to {shape.size} x {shape.size}{how} will take {format_bytes(needed)}"
     done = sum(unfinished.done.values())
     return f"{what}; {done:,} of them are there already," if done else what
 

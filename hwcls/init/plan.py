@@ -289,7 +289,8 @@ def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choic
     if "val" in data.cut:
         left = (data.images + sum(data.counts["val"])) * schedule.share
         why = "of the rest, cut off to choose settings and epochs by"
-        found.append(Choice(f"{at}.val", share := val_share(left), f"{why}: {round(share * left):,} images"))
+        share = val_share(left)
+        found.append(Choice(f"{at}.val", share, f"{why}: {format_count(round(share * left), 'image')}"))
     found.append(side)
     if schedule.share < 1:
         full = format_duration(time_of_all(schedule))

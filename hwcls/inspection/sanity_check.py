@@ -16,6 +16,7 @@ from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.models.generators import seed_generators
 from hwcls.models.memory_format import to_channels_last
@@ -63,10 +64,8 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
                 losses.append(loss)
                 accuracies.append(accuracy)
                 if accuracy == 1 and loss < LOSS_SHARE * chance:
-                    done = len(losses) * BATCHES
-                    return Verdict(
-                        True, f"overfitted in {done} steps at a learning rate of {lr:g}", lr, losses, accuracy
-                    )
+                    done = format_count(len(losses) * BATCHES, "step")
+                    return Verdict(True, f"overfitted in {done} at a learning rate of {lr:g}", lr, losses, accuracy)
         except UserError as error:
             return Verdict(False, str(error), None, [], 0.0)
         except TrainingBroken as why:
@@ -150,7 +149,8 @@ def _diagnosis(
     model: nn.Module, images: Tensor, losses: list[float], accuracies: list[float], chance: float, steps: int
 ) -> tuple[bool, str]:
     """Whether it still improves, and a possible cause where the loss did not fall far enough."""
-    curve = f"loss from {losses[0]:.3g} to {losses[-1]:.3g} in {steps} steps, accuracy {accuracies[-1]:.0%}"
+    taken = format_count(steps, "step")
+    curve = f"loss from {losses[0]:.3g} to {losses[-1]:.3g} in {taken}, accuracy {accuracies[-1]:.0%}"
     silent = [n for n, w in model.named_parameters() if w.requires_grad and w.grad is not None and not w.grad.any()]
     with torch.no_grad():
         outputs = model(images)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily, Share
+from hwcls.format import format_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +42,8 @@ class MlpConfig(ModelFamily):
                 raise ValueError(f"widths cannot be combined with {field} — remove one of them")
         layers = len(self.widths or range(self.depth))
         if isinstance(self.dropout, tuple) and len(self.dropout) != layers:
-            what = f"{len(self.dropout)} values of dropout for {layers} hidden layers"
+            values = format_count(len(self.dropout), "value")
+            what = f"{values} of dropout for {format_count(layers, 'hidden layer')}"
             raise ValueError(f"{what} — give one for each, 0 for none, or a single number for all")
         return self
 

@@ -296,7 +296,10 @@ class _Start:
         group = build_trainable(resources, driver_node_resource() if self.options.address else "", store)
         if not search.finished and tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
             return True
-        environment.write_search_end(self.folder.path, search.spending.spent, count_untrainable(search))
+        untrainable = count_untrainable(search)
+        if untrainable and not self.folder.trials():
+            raise _none_trainable(self.sweep, untrainable)
+        environment.write_search_end(self.folder.path, search.spending.spent, untrainable)
         callback.show_ended(end_paused(self.sweep, self.folder, search, last=True))
         if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
@@ -318,6 +321,12 @@ def _decided(sweep: Sweep, resources: Resources) -> dict[str, Any]:
 def _where(sweep: Sweep) -> str:
     """The place of the resources in the sweep file, for errors."""
     return sweep.source.where(("resources",))
+
+
+def _none_trainable(sweep: Sweep, trials: int) -> UserError:
+    what = f"nothing was trained: {format_count(trials, 'trial')} drew settings that cannot be trained together"
+    remedy = "raise run_cap, or put settings that exclude each other under different labels of a choice"
+    return UserError(what, where=sweep.source.where(("parameters",)), remedy=remedy)
 
 
 def _drop_checkpoints(folder: SweepFolder, mirror: Mirror | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwcls.errors import UserError
+from hwcls.format import format_count
 
 COLLECTIVES = ("/gloo/", "DistBackendError", "DistNetworkError", "DistStoreError")  # in the errors of torch.distributed
 
@@ -23,7 +24,7 @@ class MemoryRanOutError(Exception):
         self.smaller = smaller
 
     def __str__(self) -> str:
-        return f"out of memory; micro-batches of {self.smaller} images per worker may fit"
+        return f"out of memory; micro-batches of {format_count(self.smaller, 'image')} per worker may fit"
 
 
 def is_lost_peer(error: Exception) -> bool:

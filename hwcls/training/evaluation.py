@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch, EpochFeed, SplitName
+from hwcls.format import format_count
 from hwcls.training import watchdog
 from hwcls.training.memory import free_memory, is_out_of_memory
 from hwcls.training.step.ghost_batches import GroupFeed
@@ -89,7 +90,8 @@ class Evaluator:
             del batches
             free_memory()  # outside the handler, whose error would keep the tensors alive
             self.most = halve_micro_batch(size)
-            _log.info("out of memory: %s is evaluated in batches of %d images", split, self.most)
+            images = format_count(self.most, "image")
+            _log.info("out of memory: %s is evaluated in batches of %s", split, images)
 
 
 def train_sample_size(data: ImageSet) -> int:

@@ -99,6 +99,20 @@ def test_a_missing_matplotlib_is_one_line_and_tables_need_none(tmp_path, monkeyp
     assert run("tables", tmp_path).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "out", "work"),
+    [
+        ("figures", "taken", "hwcls.figures.write.plan_figures"),
+        ("tables", "taken/tables.md", "hwcls.figures.tables.rows.build_tables"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_an_error_before_the_work(tmp_path, monkeypatch, command, out, work):
+    full_sweep(tmp_path)
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(work, lambda *arguments: pytest.fail("the work began"))
+    assert fail(command, tmp_path, "--out", tmp_path / out).startswith(f"hwcls: {tmp_path / 'taken'}: not a directory")
+
+
 def test_no_results_folder(tmp_path):
     for command in ("figures", "tables"):
         assert "is not a results folder" in fail(command, tmp_path)

@@ -455,6 +455,25 @@ def test_where_nothing_can_be_written(invoke, folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["profile", "--out"], "hwcls.data.imageset.open_data"),
+        (["train", "--out"], "hwcls.training.local.open_data"),
+        (["predict", ".", "--explain"], "hwcls.inspection.ensemble.model.load_classifier"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_to_write_to_is_an_error_before_the_work(
+    invoke, folder, tmp_path, monkeypatch, words, work
+):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(work, lambda *arguments: pytest.fail("the work began"))
+    done = invoke(words[0], folder, *words[1:], tmp_path / "taken")
+    assert done.exit_code == 2, done.exception
+    assert done.stderr.startswith(f"hwcls: {tmp_path / 'taken'}: not a directory")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_picture_that_cannot_be_written_uses_up_no_read_of_test(invoke, folder, tmp_path, monkeypatch):
     monkeypatch.setattr("hwcls.inspection.load_trained.count_test_read", lambda path: pytest.fail("test was read"))
     done = invoke("evaluate", folder, "--split", "test", "--grid", tmp_path)

@@ -113,7 +113,7 @@ def test_select_classes() -> None:
         (("cat", "dgo"), "did you mean 'dog'"),
         ((0, 7), "no class 7"),
         (9, "has 3"),
-        (1, "1 classes"),
+        (1, "1 class asked for"),
         (("cat", 0), "twice"),
         (("cat",), "two or more"),
     ],

@@ -59,6 +59,13 @@ def test_a_range_that_no_file_tells_is_logarithmic_if_it_spans_powers_of_ten(wri
     assert {panel.setting: panel.log for panel in write(*trials).panels} == {"x": True, "y": False}
 
 
+def test_powers_of_ten_are_written_as_in_a_sweep_file(write):
+    found = write(*(("cnn", 0.5 + place / 10, {"lr": 10.0**-place}) for place in range(2, 8)))
+    (axes,) = found.draw("one").axes
+    texts = [one.get_text() for one in axes.get_xticklabels()]
+    assert {"1e-6", "0.0001", "0.01"} <= set(texts)
+
+
 def test_what_has_no_order_and_too_many_values_is_left_out_and_said(write):
     found = write(*(("cnn", 0.5, {"words": f"w{place}", "lr": 0.01 + place / 1000}) for place in range(20)))
     assert [panel.setting for panel in found.panels] == ["lr"]

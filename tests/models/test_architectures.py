@@ -56,7 +56,7 @@ def test_a_deep_net_with_a_width_and_a_dropout_for_each_layer() -> None:
         (MlpConfig, {"widths": [8, 8], "width": 8}, "widths cannot be combined with width"),
         (MlpConfig, {"widths": [8, 8], "depth": 2}, "widths cannot be combined with depth"),
         (MlpConfig, {"widths": []}, "widths"),
-        (MlpConfig, {"widths": [8, 8], "dropout": [0.5]}, "1 values of dropout for 2 hidden layers"),
+        (MlpConfig, {"widths": [8, 8], "dropout": [0.5]}, "1 value of dropout for 2 hidden layers"),
         (MlpConfig, {"widths": [8], "dropout": [1.0]}, "less than 1"),
         (KernelCnnConfig, {"params": 50_000, "width": 8}, "params cannot be combined with width"),
         (KernelCnnConfig, {"kernel": 4}, "kernel"),

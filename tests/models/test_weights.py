@@ -292,7 +292,7 @@ def test_other_channels(backbone: str, tmp_path: Path) -> None:
     first = timm.get_pretrained_cfg(backbone).first_conv + ".weight"
     assert torch.equal(model.backbone.state_dict()[first], state[first])
     text = error_of(path, backbone=backbone, channels=3)
-    assert "holds weights for images of 1 channels" in text
+    assert "holds weights for images of 1 channel " in text
     assert "and these have 3 — give weights for 3 channels" in text
     torch.save(weights(backbone, in_chans=4), path := tmp_path / "four.pth")
     assert "for images of 4 channels" in error_of(path, backbone=backbone, channels=1)

@@ -124,10 +124,21 @@ def test_a_failed_report_whose_place_another_seed_took_comes_without_a_command(r
     assert resume_command(loaded, [missing]) is None
     assert describe_missing(loaded) == (
         "1 confirm run is missing: 1 report of resnet, trial 0 (seed 10000001): failed: no memory."
-        " Each of these winners has the 3 reports that were asked for."
+        " The winner has the 3 reports that were asked for."
     )
     results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 4})  # four were asked for
-    assert describe_missing(load_results(tmp_path)).endswith("--add-seeds 1")
+    again = f"hwcls confirm {tmp_path} --add-seeds 1"
+    assert describe_missing(load_results(tmp_path)).endswith(f" Another seed takes its place with: {again}")
+
+
+def test_a_single_missing_run_is_in_the_singular(results, picked, tmp_path):
+    report(results, picked, "mlp", 1)
+    report(results, picked, "resnet", 0, seeds=2)
+    with FileLock(tmp_path / ".lock"):  # as a driver holds it
+        found = mark_running(load_results(tmp_path))
+    assert describe_missing(found).endswith("The running command completes it.")
+    text = describe_missing(load_results(tmp_path))
+    assert text.endswith(f"Unless the sweep is running, train it with: hwcls confirm {tmp_path}")
 
 
 def test_what_a_running_command_trains_needs_no_other_command(results, picked, tmp_path):

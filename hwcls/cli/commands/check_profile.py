@@ -14,6 +14,8 @@ from hwcls.cli.choose_run import choose_config
 from hwcls.cli.completion.sweep_file import alternatives
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
+from hwcls.files import check_writable_folder
+from hwcls.format import format_count
 from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, a trial's folder, or a sweep's.", show_default=False)]
@@ -49,7 +51,7 @@ def check(
         for line in broken:
             echo(f"cannot be built: {line}")
         if sweep:
-            echo(f"{count - len(broken)} of {count} models in the search space can be built")
+            echo(f"{count - len(broken)} of {format_count(count, 'model')} in the search space can be built")
     verdicts = {}
     for name, config, data in opened:
         verdicts[name] = found = overfit(config, data, steps)
@@ -85,6 +87,7 @@ def profile(
 
     Example: hwcls profile sweeps/quickstart.yaml
     """
+    check_writable_folder(out)
     configure_threads()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
     from hwcls.inspection.profile import profile_training

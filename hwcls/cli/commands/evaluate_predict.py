@@ -16,6 +16,7 @@ from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, 
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import printable
+from hwcls.files import check_writable_folder
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def predict(
     """
     kind = _choose_format(out, {"csv": as_csv, "jsonl": as_jsonl, "json": as_json})
     check_overwrite([out] if out else [], overwrite)
+    if explain is not None:
+        check_writable_folder(explain)
     sources = _find_images(images)
     configure_threads()
     if explain is not None:
@@ -257,15 +260,15 @@ def _write_pieces(pieces: Iterable[str], out: Path | None, images: int) -> None:
 def _print_scores(found: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from hwcls.format import format_count
     from hwcls.inspection.evaluate import most_confused
 
     console = table_console()
     parts = {"accuracy": found["accuracy"], "top-5": found["top5"], "mean AUC": found["auc"], "ECE": found["ece"]}
     words = "  ".join(f"{name} {value:.4f}" for name, value in parts.items() if value is not None)
     views = f", {found['views']} views of each" if "views" in found else ""
-    echo(
-        f"{found['split']}, {found['images']:,} images{views}{ROLES[found['split']]}: {words}  loss {found['loss']:.4f}"
-    )
+    images = format_count(found["images"], "image")
+    echo(f"{found['split']}, {images}{views}{ROLES[found['split']]}: {words}  loss {found['loss']:.4f}")
     table = Table("class", box=None, pad_edge=False)
     for name in ("precision", "recall", "f1", "auc", "images"):
         table.add_column(name, justify="right")

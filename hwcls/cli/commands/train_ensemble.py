@@ -16,6 +16,7 @@ from hwcls.cli.options import AsJson, Overwrite, ResultOnly, ResultsFolder, Trus
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import shell_word
+from hwcls.files import check_writable_folder
 
 if TYPE_CHECKING:
     from hwcls.config.trial import TrialConfig
@@ -55,6 +56,7 @@ def train(
     from hwcls.training.local import train as run
 
     folder = out or Path("results", "train", _digest(trial))
+    check_writable_folder(folder)
     if config.is_dir():
         print_to_stderr(f"training it into {folder}")
     trial = spell_out(trial, earlier="label" in trial.data.model_fields_set)  # as every config.yaml of hwcls has it

@@ -88,7 +88,8 @@ def check_assigned(names: Sequence[str], labels: np.ndarray, found: np.ndarray, 
         labels, found: (N,) the class and the fold of each image.
     """
     if (filled := len(np.unique(found))) < folds:
-        what = f"{folds} folds, but the images besides test form only {filled} groups, none of which is divided"
+        groups = format_count(filled, "group")
+        what = f"{folds} folds, but the images besides test form only {groups}, none of which is divided"
         fewer = f"use {filled} folds, or " if filled > 1 else ""
         raise UserError(what, where="data.folds", remedy=f"{fewer}name smaller groups (data.layout.group)")
     for kind in np.unique(labels):

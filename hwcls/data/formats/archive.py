@@ -154,7 +154,8 @@ class ZipTree(_Archive):
         other = [i for i in self._members.values() if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
         if other:
             method = METHODS.get(other[0].compress_type, f"method {other[0].compress_type}")
-            raise self._refuse(f"{len(other):,} of its {len(self._members):,} files are compressed by {method}")
+            verb = "is" if len(other) == 1 else "are"
+            raise self._refuse(f"{len(other):,} of its {len(self._members):,} files {verb} compressed by {method}")
 
     def read(self, name: str) -> bytes:
         """The bytes of one member, checked by its CRC; without zipfile's lock, so that threads decode in parallel."""

@@ -9,6 +9,7 @@ from hwcls.data.own.matching import FileIndex
 from hwcls.data.own.split_names import split_of
 from hwcls.data.own.tables import Table
 from hwcls.errors import LayoutError, did_you_mean
+from hwcls.format import format_count
 
 # as letters and digits in lower case; the first that is there
 IMAGE = (
@@ -121,7 +122,7 @@ def _named(table: Table, chosen: str, key: str) -> str:
 def _which(table: Table, names: Sequence[str]) -> LayoutError:
     """The error that asks for the column of the labels."""
     counts = {name: len(set(table.columns[name])) for name in names}
-    shown = ", ".join(f"{name} ({count:,} values)" for name, count in list(counts.items())[:6])
+    shown = ", ".join(f"{name} ({format_count(count, 'value')})" for name, count in list(counts.items())[:6])
     more = f" and {len(names) - 6:,} more" if len(names) > 6 else ""
     others = {name for name in names if _WORDS_OF_OTHERS & set(re.split("[^a-z]+", name.lower()))}  # ids and files
     unlikely = {name: (counts[name] < 2, name in others, _is_numeric(table.columns[name])) for name in names}

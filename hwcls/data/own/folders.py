@@ -24,6 +24,7 @@ from hwcls.data.formats.image_types import list_folders, nfc
 from hwcls.data.own.rows import first_of
 from hwcls.data.own.split_names import splits_among, splits_in_words
 from hwcls.errors import LayoutError, did_you_mean
+from hwcls.format import format_count
 
 HARDLY_CLASSES = {  # beside classes left out where they hold few images, else asked for
     *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "data", "dataset", "test"),
@@ -243,7 +244,7 @@ def _ambiguous(folder: Folder, why: str, where: str) -> LayoutError:
     def remedy(write: Callable[[str, object], str]) -> str:
         ways = []
         for depth, names in classes.items():
-            ways.append(f"{write('class_depth', depth)} makes {len(names):,} classes ({first_of(names)})")
+            ways.append(f"{write('class_depth', depth)} makes {format_count(len(names), 'class')} ({first_of(names)})")
         if splits:
             by_splits = " ".join(write(f"{split}_folder", name) for split, name in splits.items())
             ways.insert(0, f"{by_splits} takes them as splits")

@@ -163,9 +163,9 @@ def _several(one: Labels, cell: str, files: Sequence[str]) -> LayoutError:
 
 
 def _missing(one: Labels, missing: Sequence[str], count: int) -> LayoutError:
-    what = (
-        f"{len(missing):,} of the {count:,} images that it lists in column {one.image} are missing: {first_of(missing)}"
-    )
+    verb = "is" if len(missing) == 1 else "are"
+    which = f"{len(missing):,} of the {count:,} images that it lists in column {one.image}"
+    what = f"{which} {verb} missing: {first_of(missing)}"
     remedy = "add the files or remove the rows, or name another column"
     return LayoutError(what, where=one.table.where, remedy=lambda write: f"{remedy}: {write('image_column', '...')}")
 

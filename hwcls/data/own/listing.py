@@ -16,6 +16,7 @@ from hwcls.data.own.rows import first_of
 from hwcls.data.own.split_names import split_of, splits_among
 from hwcls.data.own.tables import Table, is_table, read_table
 from hwcls.errors import LayoutError, UserError
+from hwcls.format import format_count
 
 OWN_TABLE = "images.csv"  # which `hwcls data import` writes
 OWN_HEADER = b"file_name,label"
@@ -172,9 +173,8 @@ def choose_tables(found: Sequence[Labels], tree: FileTree) -> list[Labels]:
 
 
 def _which_table(found: Sequence[Labels], tree: FileTree) -> LayoutError:
-    shown = ", ".join(
-        f"{one.name} ({len(one.table):,} rows: {first_of(list(one.table.columns), 4)})" for one in found[:4]
-    )
+    sized = [(one, format_count(len(one.table), "row")) for one in found[:4]]
+    shown = ", ".join(f"{one.name} ({rows}: {first_of(list(one.table.columns), 4)})" for one, rows in sized)
     return LayoutError(
         f"several tables name images: {shown}",
         where=tree.where,

@@ -12,6 +12,7 @@ from hwcls.data.formats.archive import FileTree
 from hwcls.data.formats.image_types import LeftOut
 from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError, did_you_mean
+from hwcls.format import format_count
 
 SPLITS = ("train", "val", "test")
 PHOTOS, NEARLY = (".jpg", ".jpeg"), 0.9
@@ -141,9 +142,8 @@ def check_spellings(counts: Counter[str], where: str) -> None:
         key = "".join(label.split()).casefold()
         other = spelled.setdefault(key, label) if len(key) > 1 else label
         if other != label:
-            what = (
-                f"'{other}' ({counts[other]:,} images) and '{label}' ({counts[label]:,}) differ in case or blanks alone"
-            )
+            first = format_count(counts[other], "image")
+            what = f"'{other}' ({first}) and '{label}' ({counts[label]:,}) differ in case or blanks alone"
             raise UserError(what, where=where, remedy="give both one spelling")
 
 

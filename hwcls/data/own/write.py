@@ -17,6 +17,7 @@ from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.escape import csv_text
+from hwcls.format import format_count
 
 
 def table_of(raw: RawData, left_out: Collection[str]) -> bytes:
@@ -44,7 +45,8 @@ def cut_test(name: str, raw: RawData, share: float, report: ProgressReporter) ->
     if "test" in raw.splits:
         count = len(raw.splits["test"].labels)
         remedy = "leave --test out, or name other folders with --train-folder and --test-folder"
-        raise UserError(f"there is a test split of {count:,} images already", where="--test", remedy=remedy)
+        what = f"there is a test split of {format_count(count, 'image')} already"
+        raise UserError(what, where="--test", remedy=remedy)
     train = raw.splits["train"]
     assert isinstance(train.images, EncodedImages)
     names, groups = train.images.names, raw.groups["train"] if raw.groups is not None else None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from PIL import ImageDraw
 
 from hwcls.fonts import draw_text, shorten_text, text_width
+from hwcls.format import format_count
 
 BARS, CAPTION, TEXT = 44, 16, 12  # pixels: of the bars, of a line of text, of a letter
 HEIGHT = BARS + 2 * CAPTION + 8
@@ -43,7 +44,7 @@ def describe_balance(classes: Sequence[str], counts: Sequence[int]) -> str:
     """The numbers of images in words: "10 classes of 5 (dog) to 500 (cat) images"."""
     least, most = min(counts), max(counts)
     if least == most:
-        return f"{len(classes):,} classes of {most:,} images"
+        return f"{len(classes):,} classes of {format_count(most, 'image')}"
     first, last = (classes[list(counts).index(count)] for count in (least, most))
     return f"{len(classes):,} classes of {least:,} ({first}) to {most:,} ({last}) images"
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from hwcls.data.imageset import ImageSet, InputSpec
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.inspection.load_trained import WEIGHTS, Classifier, Trained, load_trained
 from hwcls.reading import read_json
 from hwcls.tracking.folders import MEMBERS
@@ -147,4 +148,5 @@ def load_classifier(
 def report_views(model: Classifier, wanted: int, progress: Callable[[str], None] | None) -> None:
     """Say where a model has fewer views than were asked for."""
     if model.views < wanted and progress is not None:
-        progress(f"note: {model.views} views in place of {wanted}: the training did no more than mirror images")
+        views = format_count(model.views, "view")
+        progress(f"note: {views} in place of {wanted}: the training did no more than mirror images")

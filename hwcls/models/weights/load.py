@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.models.weights.match import (
     backbone_shapes,
     classifier_names,
@@ -111,7 +112,8 @@ def _other_input_size(weights: dict[str, Any], found: FoundWeights, channels: in
             continue
         if shape[1] == channels and wanted[1] == known.input_size[0]:
             return (channels, *known.input_size[1:])
-        what = f"'{found.place}' holds weights for images of {shape[1]} channels ('{name}'), and these have {channels}"
+        held = format_count(shape[1], "channel")
+        what = f"'{found.place}' holds weights for images of {held} ('{name}'), and these have {channels}"
         remedy = f"give weights for 3 channels, which any images can use, or for {channels}"
         raise UserError(what, where=WHERE, remedy=remedy)
     return None

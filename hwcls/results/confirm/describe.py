@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -105,15 +106,26 @@ def describe_missing(sweep: SweepResults) -> str:
     text = f"{format_count(len(missing), 'confirm run')} {verb} missing: {'; '.join(_name_missing(missing))}."
     failed = {run.failed for run in missing}
     if sweep.running and False in failed:
-        return f"{text} The running command completes {'those that did not fail' if True in failed else 'them'}."
+        return f"{text} The running command completes {_which(missing)}."
     if command is None and all(run.replaced for run in missing):
-        return f"{text} Each of these winners has the {count_asked(sweep)} reports that were asked for."
+        whose = "The winner" if len(missing) == 1 else "Each of these winners"
+        asked = count_asked(sweep)
+        verb = "was" if asked == 1 else "were"
+        return f"{text} {whose} has the {format_count(asked, 'report')} that {verb} asked for."
     if command is None:
         return text
     if failed == {True}:
-        return f"{text} Other seeds take their place with: {command}"
-    which = "those that did not fail" if True in failed else "them"
-    return f"{text} Unless the sweep is running, train {which} with: {command}"  # the page is written meanwhile, too
+        others = "Another seed takes its place" if len(missing) == 1 else "Other seeds take their place"
+        return f"{text} {others} with: {command}"
+    # the page is written meanwhile, too
+    return f"{text} Unless the sweep is running, train {_which(missing)} with: {command}"
+
+
+def _which(missing: Sequence[MissingRun]) -> str:
+    """Those of the missing runs that are trained again."""
+    if any(run.failed for run in missing):
+        return "those that did not fail"
+    return "it" if len(missing) == 1 else "them"
 
 
 def describe_unconfirmed(sweep: SweepResults) -> str:

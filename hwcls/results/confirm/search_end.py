@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from hwcls.config.sweep import parse_duration
@@ -62,6 +63,7 @@ def read_limits(sweep: SweepResults) -> tuple[int | None, float | None]:
     return cap if isinstance(cap, int) else None, _read_seconds(sweep.settings.get("budget"))
 
 
+@lru_cache(maxsize=1)
 def _parse(sweep: SweepResults) -> Sweep | None:
     """sweep.yaml; None where it is of another version, or damaged."""
     values = {key: value for key, value in sweep.settings.items() if not key.startswith("x-")}

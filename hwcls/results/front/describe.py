@@ -62,7 +62,8 @@ def describe_front(sweep: SweepResults) -> list[str]:
         return [f"No trial has a value of {names} yet."]
     known = sum(trial_values(sweep, trial) is not None for trial in sweep.trials)
     ends = [_name_values(sweep, row) for row in (front[:1] if len(front) == 1 else (front[0], front[-1]))]
-    text = f"The Pareto front of {names} has {format_count(len(front), 'point')}, which none of {known} trials beats"
+    points, trials = format_count(len(front), "point"), format_count(known, "trial")
+    text = f"The Pareto front of {names} has {points}, which none of {trials} beats"
     found = [f"{text} in all of them: {' to '.join(ends)}."]
     if best := choose_best(sweep):
         own = f"trial {best.run.number}"

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.sweep.cluster.autoscaler import minimum_nodes
 from hwcls.sweep.cluster.connect import cluster_machine, first_line, on_head, ray_command
 from hwcls.sweep.cluster.ray_private import draining_nodes, was_idle, was_preempted
@@ -123,7 +124,9 @@ class Nodes:
         if waiting == self.waiting == 0:
             return
         more = len(machine.startable) or "no"
-        text = f"{waiting} of {self.resources.concurrent} trials at once wait for nodes; {more} more can start"
+        at_once = format_count(self.resources.concurrent, "trial")
+        verb = "waits" if waiting == 1 else "wait"
+        text = f"{waiting} of {at_once} at once {verb} for nodes; {more} more can start"
         if waiting > self.waiting:
             log.info(text)
             self.reminded = time.monotonic()
@@ -207,10 +210,11 @@ def wait_for_resources(asked: ResourcesConfig, where: str) -> tuple[Resources, M
             if missing <= 0:
                 raise
             if waited > NO_NODES_TIMEOUT:
-                what = f"{error.what}; {missing} nodes that the cluster should start are missing"
+                verb = "is" if missing == 1 else "are"
+                what = f"{error.what}; {format_count(missing, 'node')} that the cluster should start {verb} missing"
                 raise UserError(what, where=error.where, remedy=f"see `{ray_command('status')}` on the head") from None
         if not logged:
-            log.info("waiting for %d node%s that the cluster is starting", missing, "s" * (missing > 1))
+            log.info("waiting for %s that the cluster is starting", format_count(missing, "node"))
             logged = True
         time.sleep(POLL)
 

@@ -135,5 +135,6 @@ def resource_notes(config: ResourcesConfig, chosen: Resources, machine: Machine)
     idle = machine.gpus - chosen.concurrent * chosen.workers * chosen.gpus_per_worker
     if chosen.gpus_per_worker and idle >= 1 and config.concurrent is None:
         trial = f"{chosen.workers} x {chosen.per_worker}"
-        notes.append(f"{int(idle)} of {machine.gpus:g} GPUs stay idle: no further trial of {trial} fits")
+        verb = "stays" if int(idle) == 1 else "stay"
+        notes.append(f"{int(idle)} of {machine.gpus:g} GPUs {verb} idle: no further trial of {trial} fits")
     return notes

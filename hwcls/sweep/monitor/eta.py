@@ -43,6 +43,7 @@ class _Running:
     epoch: int
     epochs: int
     label: str | None
+    since: float  # start of the epoch that it trains
 
 
 class Pace:
@@ -67,14 +68,14 @@ class Pace:
         self.counts: dict[str | None, int] = defaultdict(int)  # of these epochs
 
     def started(self, key: str, epoch: int, epochs: int, label: str | None = None) -> None:
-        self.running[key] = _Running(epoch, epochs, label)
+        self.running[key] = _Running(epoch, epochs, label, time.monotonic())
 
     def epoch(self, key: str, epoch: int, seconds: float) -> None:
         self.last = time.monotonic()
         self.first = self.first or self.last - seconds
         self.epochs += 1
         if key in self.running:
-            self.running[key].epoch = epoch
+            self.running[key].epoch, self.running[key].since = epoch, self.last
             label = self.running[key].label
             self.counts[label] += 1  # first, as the other thread divides by it
             self.seconds[label] += seconds
@@ -107,8 +108,8 @@ class Pace:
         if not self.epochs:
             return None
         total = sum(self.seconds.values())
-        at_once = max(1.0, total / max(self.last - self.first, 1e-9))  # trials
         usual = total / self.epochs
+        at_once = max(1.0, (total + self._unreported * usual) / max(self.last - self.first, 1e-9))  # trials
         means = {label: seconds / self.counts[label] for label, seconds in dict(self.seconds).items()}
         work = sum(count * means.get(label, usual) for label, count in self.ahead.epochs.items())
         return work / at_once + self.ahead.starts * max(0.0, self.first - self.begun)
@@ -121,9 +122,18 @@ class Pace:
             return budget
         if not self.epochs:
             return budget if budget is not None and budget > 0 else None
-        each = (self.last - self.first) / self.epochs
-        work = each * self._epochs_left(over=budget is not None and budget <= 0) - (now - self.last)
+        unreported = self._unreported
+        each = (self.last - self.first) / (self.epochs + unreported)
+        left = self._epochs_left(over=budget is not None and budget <= 0) - unreported
+        work = each * left - (now - self.last)
         return min(work, budget) if budget is not None and budget > 0 else work
+
+    @property
+    def _unreported(self) -> float:
+        """Epochs that were trained by the last report, and not reported: at the first one those of all other trials."""
+        usual = sum(self.seconds.values()) / self.epochs
+        spent = [self.last - max(trial.since, self.first) for trial in list(self.running.values())]
+        return sum(min(1.0, seconds / usual) for seconds in spent if seconds > 0) if usual else 0.0
 
     def _epochs_left(self, *, over: bool) -> float:
         """Epochs that are left if trials run as long as earlier ones did; `over`: no new trial starts."""

@@ -264,9 +264,9 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     write(f"\n{how} at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping")
     if found["confirm"]:
         picks = "{picks} runs pick the winners, ".format(**found["confirm"]) if found["confirm"]["picks"] else ""
-        other = "others" if picks else "runs"
-        whom = "points of the front" if front else "them"
-        text = f"\nconfirm: {picks}{found['confirm']['reports']} {other} report {whom} on test"
+        reports, whom = found["confirm"]["reports"], "points of the front" if front else "them"
+        others = format_count(reports, "other" if picks else "run")
+        text = f"\nconfirm: {picks}{others} {'reports' if reports == 1 else 'report'} {whom} on test"
         if found["confirm"]["folds"]:
             text += f", each without one of {found['confirm']['folds']} folds of train and val"
         elif found["confirm"]["splits"]:
@@ -298,11 +298,12 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confi
         write(f"  {job['what']}, {once}")
     if found["gpu_hours"][1]:
         write(f"  {' to '.join(format_significant(hours, 2) for hours in found['gpu_hours'])} GPU-hours")
-    epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
+    low, high = found["epochs"]
+    epochs = format_count(high, "epoch") if low == high else f"{low:,} to {high:,} epochs"
     each = format_duration(sum(found["trial_seconds"]) / 2 / max(found["trials"], 1))
     length = f" of about {each}" if found["features"] and not confirm else ""
     also = ", confirm runs included" if confirm else ""
-    write(f"  {format_count(found['trials'], 'trial')}{length}, {epochs} epochs in all{also}")
+    write(f"  {format_count(found['trials'], 'trial')}{length}, {epochs} in all{also}")
     for label, seconds in found["epoch_seconds"].items():
         write(f"  an epoch of {label}: {format_duration(seconds)}")
     write(f"  {found['disk']['text']}")

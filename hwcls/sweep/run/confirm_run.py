@@ -130,7 +130,8 @@ def run(
     waiting = confirm_plan.unscored_runs(queue.results, plan)
     record_look(queue.results, waiting)
     if waiting:
-        log.info("confirm: the %s on test, %d runs", "front" if plan.points else "winners", len(waiting))
+        runs = format_count(len(waiting), "run")
+        log.info("confirm: the %s on test, %s", "front" if plan.points else "winners", runs)
         score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)
     if sweep.config.keep == "none":
         for found in reload_confirm(queue.results).confirm:  # after a longer search another one may win
@@ -162,7 +163,8 @@ def describe_plan(queue: ConfirmQueue) -> str:
         return f"{runs}{before} on fresh seeds{cuts and ' and'}{cuts}: they report {points} of the front"
     if not picks:
         return f"{runs} on fresh seeds{cuts and ' and'}{cuts}{before}"
-    what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"
+    verb = "reports" if total - picks == 1 else "report"
+    what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} {verb} them on other seeds"
     return f"{runs}{cuts}{before}: {what}"
 
 

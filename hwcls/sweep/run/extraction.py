@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.cluster.resources import Machine, Resources
 from hwcls.sweep.monitor.extraction import ExtractionPace
@@ -230,7 +231,7 @@ class _PlaceAtWork:
     def _replace(self, number: int, why: str) -> None:
         self.restarts += 1
         if self.restarts > self.max_restarts:
-            what = f"a process that computes features died {self.restarts} times in a row ({why})"
+            what = f"a process that computes features died {format_count(self.restarts, 'time')} in a row ({why})"
             raise self._located(UserError(what, remedy=MEMORY))
         log.info("a process that computes features is restarted: %s", why)
         self.workers[number] = self.place.start()

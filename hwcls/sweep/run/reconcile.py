@@ -12,6 +12,7 @@ from hwcls.config.space import recorded_label
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.search.messages import EpochReport
+from hwcls.sweep.search.study.outcome import NO_PLACE
 from hwcls.sweep.storage.journal_format import LEFT_OUT
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
@@ -46,7 +47,8 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
     results = {number: trial.result() for number, trial in trials.items()}
     stopped = {n: _replay(sweep, scheduler, labels[n], n, trial) for n, trial in trials.items()}
     for number, result in results.items():
-        if scheduler and (result.status if result else STATUSES.get(known[number].state.name)) == "failed":
+        ended = result.status if result else _status(trials[number], STATUSES.get(known[number].state.name, ""))
+        if scheduler and ended in NO_PLACE:
             scheduler.fail(labels[number], f"trials/{number}")
     for number, trial in trials.items():  # where trials pause, it takes all races to know which ones are out
         result = results[number]
@@ -98,10 +100,14 @@ def read_unfinished(sweep: Sweep, trials: Mapping[int, TrialFolder], search: Fai
     }
 
 
+def _status(trial: TrialFolder, status: str) -> str:
+    """Of a trial that has ended: one that is stopped may be so by a user."""
+    return "stopped_by_user" if status == "stopped" and trial.stop_requested() else status
+
+
 def _end(sweep: Sweep, trial: TrialFolder, status: str, settings: dict[str, Any]) -> Result:
     """Write the result of a trial that has ended; what is known since it paused stays."""
-    if status == "stopped" and trial.stop_requested():
-        status = "stopped_by_user"
+    status = _status(trial, status)
     error = "it failed; the process ended before the error was written" if status == "failed" else None
     result = replace(trial.paused() or _result(sweep, trial, status, settings), status=status, error=error)
     if error:

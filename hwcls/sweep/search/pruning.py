@@ -124,7 +124,7 @@ class FairScheduler(FifoScheduler):
             cast(PausingRule, self._race(label, key)).leave(key)
 
     def fail(self, label: str | None, key: str) -> None:
-        """A trial failed: where trials pause, another one may go on in its place."""
+        """A trial failed, or a user stopped it: where trials pause, another one may go on in its place."""
         if self.config.pauses:
             cast(PausingRule, self._race(label, key)).fail(key)
 

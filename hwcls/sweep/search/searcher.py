@@ -20,7 +20,7 @@ from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, sho
 from hwcls.sweep.search.spending import Spending
 from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.sweep.search.study.open import build_sampler, open_study
-from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
+from hwcls.sweep.search.study.outcome import NO_PLACE, close_trial, end_trial, report_epoch
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.search.warm_start import warm_start
 from hwcls.sweep.storage.environment import read_budget_spent
@@ -200,7 +200,8 @@ class FairSearch(UnsavedSearcher):
             return
         self.spending.end_trial(running.label, running.key)
         failed = error or report is None or report.failure is not None
-        self.paused.leave(running.label, running.key, failed=failed)
+        by_user = not (report and report.done) and TrialFolder(self.folder.path / running.key).stop_requested()
+        self.paused.leave(running.label, running.key, gives_place=failed or by_user)
         self.paused.shown.pop(running.trial.number, None)
         end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
@@ -208,9 +209,9 @@ class FairSearch(UnsavedSearcher):
         if report.failure is None:  # the records have nothing of an epoch that failed
             self.spending.add_epoch(running.label, running.key, report.seconds)
 
-    def _leave(self, trial: FrozenTrial) -> None:
+    def _leave(self, trial: FrozenTrial, *, gives_place: bool = False) -> None:
         self.paused.shown.pop(trial.number, None)
-        self.paused.leave(self.sweep.alternative_label(trial.params), self._key(trial))
+        self.paused.leave(self.sweep.alternative_label(trial.params), self._key(trial), gives_place=gives_place)
 
     def pause(self, number: int) -> None:
         """A trial of an earlier start waits: it does not resume at once."""
@@ -218,7 +219,7 @@ class FairSearch(UnsavedSearcher):
 
     def close(self, frozen: FrozenTrial, result: Result) -> None:
         """End a trial in the study that has ended in the records."""
-        self._leave(frozen)
+        self._leave(frozen, gives_place=result.status in NO_PLACE)
         if frozen.state == TrialState.RUNNING:
             self.pause(frozen.number - self.offset)
             close_trial(self.study, frozen, result, self.sweep.config.metric)

@@ -22,6 +22,7 @@ from hwcls.data.cache.limit import FEATURES
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.training.features.feature_file import FeatureFile
 from hwcls.training.features.views import pixel_augment, view_name
 
@@ -57,7 +58,8 @@ class FeatureStore:
         """
         file = self.file(split, view)
         if missing := len(file.missing(getattr(self.data, split).rows)):
-            raise UserError(f"the features of {missing:,} images of {split} are missing", where=str(file.path))
+            what = f"the features of {format_count(missing, 'image')} of {split} are missing"
+            raise UserError(what, where=str(file.path))
         found = file.read()
         assert found is not None
         return found

@@ -39,7 +39,7 @@ FILES = ["0.jpg", "1.jpg", "2.jpg"]
         (
             FILES,
             {"labels.csv": HEAD + "0.jpg,Cat\n1.jpg,cat\n2.jpg,dog\n"},
-            r"'Cat' \(1 images\) and 'cat' \(1\) differ in case or blanks alone — give both one spelling",
+            r"'Cat' \(1 image\) and 'cat' \(1\) differ in case or blanks alone — give both one spelling",
         ),
         (numbered("Golden Retriever", "golden  retriever", "x"), {}, "differ in case or blanks alone"),
         (

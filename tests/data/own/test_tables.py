@@ -69,7 +69,7 @@ def test_parquet(write: Write) -> None:
 def test_columns_that_the_user_names(write: Write, tmp_path: Path) -> None:
     rows = [(file, "x", str(i), label, "fold a" if i else "b") for i, (file, label) in enumerate(ROWS)]
     root = write(FILES, {"t.csv": csv(rows, "a,b,c,species_found,e")})
-    with pytest.raises(LayoutError, match=r"several columns can hold the labels: b \(1 values\), c \(6") as caught:
+    with pytest.raises(LayoutError, match=r"several columns can hold the labels: b \(1 value\), c \(6") as caught:
         read_own_images(root)
     assert str(caught.value).endswith("name it: data.layout.label_column: species_found")
     assert str(caught.value.with_options()).endswith("name it: --label-column species_found")

@@ -191,6 +191,20 @@ def test_colours_follow_a_change_of_theme(browser, page):
     assert browser.problems() == []
 
 
+@pytest.mark.parametrize("log", [True, False])
+def test_small_numbers_are_written_as_in_a_sweep_file(browser, results, tmp_path, log):
+    """A learning rate of 1e-4 is not 100µ."""
+    rates = {"min": 1e-5, "max": 1e-3, "log": log}
+    space = {"data": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam", "lr": rates}}
+    sweep = results.sweep(tmp_path / "results", compare=None, parameters=space)
+    for number, rate in enumerate([1e-5, 2e-4, 5e-4] if log else [1e-5, 2e-5, 5e-5]):
+        results.trial(sweep.trial(number), [0.5 + number / 10], lr=rate)
+    browser.open(write_page(sweep.path))
+    texts = browser.evaluate("[...document.querySelectorAll('#chart-slice-0 .xtick text')].map(t => t.textContent)")
+    assert ("1e−4" if log else "0.00002") in texts
+    assert "μ" not in "".join(texts)
+
+
 def test_the_leaderboard_is_sorted_by_keyboard(browser, page):
     browser.open(page)
     assert column(browser, "trial") == ["1", "4", "0", "2", "5", "3"]

@@ -423,3 +423,11 @@ def test_a_running_sweep_says_when_its_page_was_written_and_loads_again(results,
 def test_plotly_is_compiled_after_the_page_can_be_read(page):
     kinds = {attrs.get("id"): attrs.get("type") for tag, attrs in page().tags if tag == "script"}
     assert kinds["plotly"] == "text/plain"
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 run on Weights"), (2, "2 runs on Weights")])
+def test_runs_at_wandb_are_counted(results, tmp_path, count, words):
+    sweep = results.full(tmp_path)
+    entries = [{"run": f"trials/{n}", "entry": {"url": f"https://wandb.ai/me/tiny/runs/{n}"}} for n in range(count)]
+    files.write_text(tmp_path / "wandb" / "cursor.jsonl", "".join(json.dumps(one) + "\n" for one in entries))
+    assert words in write_page(sweep.path).read_text("utf-8")

@@ -32,6 +32,7 @@ def test_each_setting_has_a_scatter_by_alternative(results, tmp_path, monkeypatc
     palette = assign_colours(sweep)
     assert (a["marker"]["color"], b["marker"]["color"]) == (palette["a"], palette["b"])
     assert found["lr"]["layout"]["xaxis"]["type"] == "log"
+    assert found["lr"]["layout"]["xaxis"]["exponentformat"] == "e"  # 1e-4, not 100µ
     assert found["kind"]["layout"]["xaxis"]["type"] == "category"
     assert all("height" in figure["layout"] for figure in found.values())
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from hwcls import files
+from hwcls.results.confirm import search_end
 from hwcls.results.load import load_outcomes, load_results
 from hwcls.results.sweeps.summary import Progress, summarize_sweep
 from hwcls.tracking import left_out
@@ -101,6 +102,16 @@ def test_a_grid_is_finished_when_every_point_counts(results, tmp_path):
     assert summarize_sweep(tmp_path).state == "finished"
     left_out.exclude(sweep.trial(1).path, "faulty")
     assert summarize_sweep(tmp_path).state == "interrupted"
+
+
+def test_a_summary_parses_the_sweep_once(results, tmp_path, monkeypatch):
+    """With hundreds of sweeps beside each other that is what takes the time."""
+    sweep = results.sweep(tmp_path, run_cap=1, compare=None, parameters=SPACE)
+    results.trial(sweep.trial(0), [0.5], label=None)
+    parsed, parse = [], search_end.parse_sweep
+    monkeypatch.setattr(search_end, "parse_sweep", lambda source: parsed.append(source) or parse(source))
+    assert summarize_sweep(tmp_path).state == "finished"
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize("parameters", [SPACE, {"model": {"name": "unknown"}}], ids=["this version", "another version"])

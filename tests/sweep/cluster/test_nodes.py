@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hwcls.config.data import DataConfig
+from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -17,7 +18,7 @@ from hwcls.models.weights.find import find_weights
 from hwcls.models.weights.source import FoundWeights, NotFound
 from hwcls.sweep.cluster import nodes, spot_notice
 from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
-from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.cluster.resources import Machine, Resources
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
 
@@ -33,6 +34,23 @@ def test_the_notice_is_seen_when_it_comes(metadata, monkeypatch):
     assert 110 < spot_notice.read_notice() - time.time() < 121
     metadata.notice = {"action": "stop"}  # without a time
     assert 110 < spot_notice.read_notice() - time.time() < 121
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "1 node that the cluster should start is missing"),
+        (2, "2 nodes that the cluster should start are missing"),
+    ],
+)
+def test_nodes_that_never_come_are_counted(monkeypatch, count, text):
+    monkeypatch.setattr(nodes, "minimum_nodes", lambda: count + 1)
+    monkeypatch.setattr(nodes, "cluster_machine", lambda: Machine(((2.0, 0.0),)))
+    monkeypatch.setattr(nodes, "on_head", lambda: True)
+    monkeypatch.setattr(nodes, "ray_command", lambda word: f"ray {word}")
+    monkeypatch.setattr(nodes, "NO_NODES_TIMEOUT", -1)
+    with pytest.raises(UserError, match=text):
+        nodes.wait_for_resources(ResourcesConfig(workers=4), "sweep.yaml")
 
 
 def test_a_server_that_is_silent_for_once_is_asked_again(metadata, monkeypatch):

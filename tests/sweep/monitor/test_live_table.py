@@ -75,7 +75,7 @@ def test_at_80_columns(show):
         "trial 1    efficientnet_b0_strong_a…  restarting    9/100        0.9876   0.9876",
         "trial 3    日本語のモデル             training      9/100        0.9876   0.9876",
         "trial 100  resnet                     resuming     12/100                 0.5000",
-        "1 of 120 done · best 0.9000 (efficientnet_b0_lig…, trial 2) · 18 min 36 s left",
+        "1 of 120 done · best 0.9000 (efficientnet_b0_lig…, trial 2) · 15 min 29 s left",
     ]
 
 

@@ -54,6 +54,32 @@ def test_two_at_once_take_half_as_long(clock):
     assert pace.remaining() == pytest.approx(18)
 
 
+@pytest.mark.parametrize("own", [None, 20])
+def test_at_the_first_report_other_trials_have_trained_as_well(clock, own):
+    """Two at once, whose starts took 30 s: 20 epochs of 2 s take 20 s, and 4 confirm runs of 10 epochs 40 s."""
+    pace = Pace(2, ahead=Ahead({None: 40}, own=own))
+    for key in "ab":
+        pace.started(key, 0, 10)
+    clock(30)
+    run_epochs(pace, clock, "a", [1])
+    assert pace.remaining() == pytest.approx(18 + 40)
+    pace.epoch("b", 1, 2.0)
+    assert pace.remaining() == pytest.approx(18 + 40)
+    clock(1)
+    run_epochs(pace, clock, "a", [2], seconds=1.0)
+    assert pace.remaining() == pytest.approx(16 + 40)
+
+
+def test_where_trials_pause_the_first_estimate_counts_those_at_once(clock):
+    pace = Pace(6, ahead=Ahead(own=6 + 3 * 8))
+    for key in "ab":
+        pace.started(key, 0, 9)
+    clock(30)
+    run_epochs(pace, clock, "a", [1])
+    pace.paused("a")
+    assert pace.remaining() == pytest.approx(28)
+
+
 def test_a_restart_counts_what_it_runs_itself(clock):
     """18 of 20 trials are done, the next is resumed after 5 of its 10 epochs."""
     pace = Pace(20, done=18)

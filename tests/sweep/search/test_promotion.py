@@ -135,9 +135,11 @@ def test_one_that_fails_gives_its_place_to_the_next(least):
     assert found.promotable(last=True, lowest=1) is None
 
 
-def test_failed_ones_do_not_lower_how_many_are_trained_to_their_end():
-    found = race([1 - 0.1 * number for number in range(8)], trials=8)
-    for key in ("0", "1"):
+@pytest.mark.parametrize("failed", [["0", "1"], ["6", "7"]])
+def test_failed_ones_do_not_lower_how_many_are_trained_to_their_end(failed):
+    """Of eight, two fail: after the first rung or before it."""
+    found = race([1 - 0.1 * number for number in range(8 if "0" in failed else 6)], trials=8)
+    for key in failed:
         found.fail(key)
     gone = 0
     while (key := found.promotable(last=True, lowest=1)) is not None:
@@ -200,11 +202,11 @@ def test_the_epochs_that_it_takes(least, trials, epochs):
 class Driver:
     """A sweep without Tune: virtual workers, records on disk; it can be killed after any event.
 
-    `failing`: the trials that fail in their second epoch.
+    `failing`: the trials that fail in their second epoch; `stopped`: those that a user stops after it.
     """
 
-    def __init__(self, sweep, path, workers=3, failing=()):
-        self.failing = failing
+    def __init__(self, sweep, path, workers=3, failing=(), stopped=()):
+        self.failing, self.stopped = failing, stopped
         self.sweep, self.folder, self.workers = sweep, SweepFolder(path), workers
         self.search = FairSearch(sweep, self.folder, Resources(1, 1, 0.0, workers), {})
         self.scheduler = build_scheduler(sweep)
@@ -249,6 +251,12 @@ class Driver:
         folder.append({"epoch": epoch, "val/accuracy": value(job.key, epoch), "seconds": 1.0})
         report = EpochReport(epoch, EPOCHS, value(job.key, epoch), value(job.key, epoch), seconds=1.0)
         stopped = self.scheduler.stops(job.label, job.key, report)
+        if job.key in self.stopped and epoch == 2:
+            folder.request_stop()
+            self.search.on_trial_complete(str(number), report.to_result())
+            folder.write_result(build_result(folder, self.sweep.config.metric, "stopped_by_user", job.label, {}))
+            end_paused(self.sweep, self.folder, self.search)
+            return
         if not stopped and not report.done:
             self.search.on_trial_result(str(number), report.to_result())
             heapq.heappush(self.running, (self.now + 1, number, job, epoch))
@@ -284,10 +292,10 @@ def value(key, epoch):
 def driver(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("hwcls.sweep.run.reconcile._has_weights", lambda *arguments: True)
 
-    def build(failing=(), **changes):
+    def build(failing=(), stopped=(), **changes):
         settings = {"run_cap": 16, "early_terminate": PROMOTION, "compare": None, "method": "random"}
         settings |= {"keep": "best", "parameters": {"epochs": EPOCHS}, **changes}
-        return Driver(tiny(**settings), tmp_path / "out", failing=failing)
+        return Driver(tiny(**settings), tmp_path / "out", failing=failing, stopped=stopped)
 
     return build
 
@@ -332,10 +340,11 @@ def test_a_killed_driver_resumes_with_what_is_paused(driver, events):
         assert lines == list(range(1, len(lines) + 1))
 
 
+@pytest.mark.parametrize(("end", "status"), [("failing", "failed"), ("stopped", "stopped_by_user")])
 @pytest.mark.parametrize("events", [10**6, 8, 20, 30, 45, 60])
-def test_where_the_best_fail_as_many_others_are_trained_to_their_end(driver, events):
+def test_where_the_best_end_early_as_many_others_are_trained_to_their_end(driver, end, status, events):
     best = sorted(range(24), key=lambda number: -value(f"trials/{number}", 1))
-    changes = {"run_cap": 24, "failing": {f"trials/{number}" for number in best[:8]}}
+    changes = {"run_cap": 24, end: {f"trials/{number}" for number in best[:8]}}
     before = driver(**changes).run(events)
     again = driver(**changes)
     races = [next(iter(one.scheduler.races.values())) for one in (before, again)]
@@ -343,7 +352,7 @@ def test_where_the_best_fail_as_many_others_are_trained_to_their_end(driver, eve
     assert orders[0] == orders[1]
     assert races[0].complete == races[1].complete
     found = Counter(again.run().status().values())
-    assert found["failed"] == 8
+    assert found[status] == 8
     assert found["complete"] >= LEAST
     assert found.total() == 24
 
@@ -474,6 +483,8 @@ def test_a_user_stops_a_paused_trial(driver):
     assert [name for name, _ in end_paused(found.sweep, found.folder, found.search)] == [key]
     assert trial.result().status == "stopped_by_user"
     assert found.search.known_trials()[int(key.rpartition("/")[2])].state == TrialState.PRUNED
+    for one in (found, driver()):  # also after a restart it takes no place of a rung
+        assert all(key not in rung.places for race in one.scheduler.races.values() for rung in race.rungs.values())
 
 
 # --- the sweep file ---

@@ -1,5 +1,6 @@
 """The search beside Optuna's samplers: a light part of benchmarks/search.py, of what needs no package of tables."""
 
+import json
 from statistics import mean
 
 import pytest
@@ -58,6 +59,20 @@ def test_of_settings_that_were_observed_as_equally_good_any_may_be_chosen(monkey
     equal = [x for x in drawn if x >= 0.4]
     assert len(drawn) == 20 > len(equal) > 1
     assert regret == pytest.approx((1.0 - mean(equal)) / 0.5)
+
+
+def test_outcomes_are_kept_for_the_same_numbers_of_trials_alone(tmp_path):
+    kept = tmp_path / "kept.jsonl"
+    assert search.read_kept(kept, [20, 40]) == {}
+    found = search.Outcome("synthetic", "hwcls auto", 3, (0.5, 0.25), 0.01, (20, 40))
+    kept.write_text(json.dumps(vars(found)) + "\n")
+    (again,) = search.read_kept(kept, [20, 40]).values()
+    assert json.dumps(vars(again)) == json.dumps(vars(found))
+    with pytest.raises(SystemExit, match="other numbers of trials"):
+        search.read_kept(kept, [20, 80])
+    kept.write_text(json.dumps({name: value for name, value in vars(found).items() if name != "after"}) + "\n")
+    with pytest.raises(SystemExit, match="other numbers of trials"):  # which earlier versions did not keep
+        search.read_kept(kept, [20, 40])
 
 
 def test_mean_ranks():

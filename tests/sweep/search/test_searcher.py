@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from hwcls.errors import UserError
 from hwcls.results.sweeps.summary import summarize_sweep
 from hwcls.sweep import driver
 from hwcls.sweep.cluster.resources import Resources
@@ -293,6 +294,19 @@ def test_a_sweep_with_a_combination_that_cannot_be_trained_is_finished(tiny, tmp
     assert driver._is_finished(sweep, folder)
     found = summarize_sweep(folder.path)
     assert (found.state, found.progress.trials, found.progress.total) == ("finished", sweep.total, sweep.total)
+
+
+def test_a_sweep_that_drew_nothing_that_can_be_trained_is_an_error(tiny, tmp_path):
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": {"values": [0.9, 0.0]}, "nesterov": {"values": [False, True]}}
+    for seed in range(50):
+        changes = {"method": "random", "run_cap": 1, "compare": None, "parameters": {"optimizer": optimizer}}
+        sweep = tiny(name=f"tiny{seed}", seed=seed, **changes)
+        found, _, jobs = begin(sweep, tmp_path)
+        if not jobs:
+            break
+    start = driver._Start(sweep, Options(results=tmp_path), SweepFolder(tmp_path / sweep.config.name), None, None, None)
+    with pytest.raises(UserError, match="nothing was trained: 1 trial drew settings that cannot be trained together"):
+        start._train(found, None, SimpleNamespace(show_ended=list), ONE)
 
 
 def test_a_combination_that_cannot_be_built_is_a_failed_trial(search):

@@ -13,6 +13,7 @@ from hwcls.cli.completion.completer import words
 from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultsFolder, check_overwrite
 from hwcls.errors import UserError, did_you_mean
+from hwcls.files import check_writable_folder
 from hwcls.format import format_count
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def figures(
     _check_word("--width", width, WIDTHS)
     sweep, to = _load(folder), folder / "figures" if out is None else out
     refuse_working_copy(to, remedy="name another folder: --out FOLDER")
+    check_writable_folder(to)
     planned, left_out = plan_figures(sweep, only or [], to, format)
     check_overwrite(find_foreign(sweep, planned, to), overwrite)
     write_figures(sweep, planned, width)
@@ -105,6 +107,7 @@ def tables(
 
     _check_word("--format", format, FORMATS)
     names, sweep = choose_names(only or [], TABLES), _load(folder)
+    check_overwrite([out] if out else [], overwrite)
     most = rows or (None if as_json or format == "csv" else BEST)
     built, left_out = build_tables(sweep, names, most)
     if not built:
@@ -117,7 +120,6 @@ def tables(
     if out is None:
         echo(text, nl=False)
     else:
-        check_overwrite([out], overwrite)
         files.write_text(out, text)
         print_to_stderr(f"tables: {out}")
     _print_notes(sweep, left_out)

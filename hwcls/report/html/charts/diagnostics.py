@@ -12,6 +12,7 @@ from hwcls import metrics
 from hwcls.format import format_count
 from hwcls.report.html.charts.figure import (
     COLOURS,
+    NUMBERS,
     Figure,
     escape_text,
     integer_axis,
@@ -68,7 +69,7 @@ def reliability(found: Sequence[Diagnostics], palette: dict[str | None, str]) ->
         name = f"{escape_text(one.name)}{_calibration_error(one)}"
         colour = palette.get(one.trial.label, COLOURS[0])
         curve = _line(x[count > 0], y[count > 0], name, {"color": colour, "width": 2})
-        words = [f"{size:,} images" for size in count[count > 0]]
+        words = [format_count(int(size), "image") for size in count[count > 0]]
         size = np.sqrt(count[count > 0] / count.max()) * 12 + 4
         marker = {"color": colour, "size": [round_value(value) for value in size]}
         hover = "%{text}<br>confidence %{x:.3f}<br>accuracy %{y:.3f}<extra></extra>"
@@ -100,7 +101,7 @@ def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) 
             data.append({**curve, **more, "hovertemplate": "%{text}<br>%{y:.3g}<extra></extra>"})
     axes = {
         "xaxis": integer_axis("layer, from input to output", most),
-        "yaxis": titled_axis("mean |gradient|", type="log"),
+        "yaxis": titled_axis("mean |gradient|", type="log", **NUMBERS),
     }
     caption = "From the last step of an epoch, before clipping. Solid: the last epoch; dotted: the first."
     return (

@@ -13,6 +13,7 @@ from hwcls.statistics import range_of_most
 
 Figure = dict[str, Any]
 MAX_DESCRIBED = 12  # traces in a figure's text alternative
+NUMBERS = {"exponentformat": "e", "minexponent": 5}  # of an axis: 1e-4 as learning rates are written, not 100µ
 EDGE = 0.08  # of an axis, beyond its first and last value
 OUTSIDE = "The worst values are outside the chart; a double click shows all."
 COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2f9fb3", "#b5564a")  # on light and dark

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from hwcls.report.html.charts.figure import (
+    NUMBERS,
     OUTSIDE,
     Figure,
     assign_colours,
@@ -59,7 +60,7 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
         [y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint)
     )
     ends = limit_axis(faint_values, sign, shown=best_values)
-    layout = {"xaxis": integer_axis("epoch", last), "yaxis": titled_axis(metric.replace("_", " "), **ends)}
+    layout = {"xaxis": integer_axis("epoch", last), "yaxis": titled_axis(metric.replace("_", " "), **NUMBERS, **ends)}
     keys, captions = [], list[str]()
     if any(trace["line"].get("dash") == "dot" for trace in strong):
         keys.append(legend_line("training images", dash="dot"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwcls.report.html.charts.figure import (
+    NUMBERS,
     Figure,
     assign_colours,
     escape_text,
@@ -62,5 +63,5 @@ def _slice(sweep: SweepResults, trials: list[TrialResult], name: str, axis: dict
         kind = {"type": "log"}
     return {
         "data": data,
-        "layout": {"xaxis": titled_axis(name, **kind), "yaxis": axis, "height": HIGH},
+        "layout": {"xaxis": titled_axis(name, **NUMBERS, **kind), "yaxis": axis, "height": HIGH},
     }

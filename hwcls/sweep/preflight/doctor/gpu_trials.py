@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from hwcls.format import format_bytes
+from hwcls.format import format_bytes, format_count
 from hwcls.sweep.preflight.doctor.check import Check, write_check
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
@@ -93,7 +93,8 @@ def try_compile(device: torch.device) -> Check:
 def try_all_reduce(count: int) -> Check:
     """Sum over `count` ranks of this machine, as the workers of a trial do."""
     launch(count, _sum)
-    return Check("all-reduce", "ok", f"{count} ranks have summed {format_bytes(4 * SIDE**2)}")
+    ranks, verb = format_count(count, "rank"), "has" if count == 1 else "have"
+    return Check("all-reduce", "ok", f"{ranks} {verb} summed {format_bytes(4 * SIDE**2)}")
 
 
 def _sum(world: World) -> None:

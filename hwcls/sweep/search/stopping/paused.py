@@ -90,11 +90,11 @@ class PausedTrials:
         rounds = -(-len(self.sweep.shares.labels or ("all",)) // concurrent)
         return min(rounds * self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 2)
 
-    def leave(self, label: str | None, key: str, *, failed: bool = False) -> None:
-        """A trial continues, or has ended; where it failed, another one may go on in its place."""
+    def leave(self, label: str | None, key: str, *, gives_place: bool = False) -> None:
+        """A trial continues, or has ended; where it gives its place, another one may go on instead."""
         if self.scheduler:
             self.scheduler.leave(label, key)
-        if self.scheduler and failed:
+        if self.scheduler and gives_place:
             self.scheduler.fail(label, key)
 
     def next(

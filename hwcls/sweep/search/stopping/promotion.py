@@ -16,7 +16,6 @@ class Rung:
 
     def __init__(self) -> None:
         self.most = math.inf  # that ever go on from here, without those that fail
-        self.came = 0  # with those that have failed since
         self.places: dict[str, Place] = {}
         self.order: list[Place] = []
         self.queue: list[Place] = []
@@ -25,10 +24,9 @@ class Rung:
         """Take a trial with its best value so far; more is better."""
         self.places[key] = -value, len(key), key
         insort(self.order, self.places[key])
-        self.came += 1
 
     def remove(self, key: str) -> None:
-        """A trial that has come, or has not, failed: the next one has its place."""
+        """A trial failed or was stopped by a user, whether it has come or not: the next one has its place."""
         if key in self.places:
             self.leave(key)
             del self.order[self.rank(key)], self.places[key]
@@ -75,6 +73,7 @@ class Promotion:
     def __init__(self, rungs: Sequence[int], mode: str, eta: int) -> None:
         self.eta, self.sign = eta, 1 if mode == "max" else -1
         self.rungs = {epoch: Rung() for epoch in rungs}
+        self.begun: set[str] = set()  # trials that have had an epoch, or have failed before
         self.waiting: dict[str, int] = {}  # the rung of each trial that waits
         self.complete: set[str] = set()  # trials that are at their end
 
@@ -86,6 +85,7 @@ class Promotion:
     def stops(self, key: str, epoch: int, value: float | None, best: float) -> bool:
         """As StoppingRule has it: whether the trial pauses, or is out."""
         self.leave(key)
+        self.begun.add(key)
         rung = self.rungs.get(epoch)
         if rung is None:
             return False
@@ -115,6 +115,7 @@ class Promotion:
     def fail(self, key: str) -> None:
         """As PausingRule has it: the trial leaves all rungs, so that another one continues in its place."""
         self.leave(key)
+        self.begun.add(key)
         self.complete.discard(key)
         for rung in self.rungs.values():
             rung.remove(key)
@@ -127,7 +128,7 @@ class Promotion:
             lowest: The lowest epoch at which a trial of this race is that runs now; infinite where none does.
         """
         found, settled = None, last
-        least = fewest(next(iter(self.rungs.values())).came) if self.rungs else 0
+        least = fewest(len(self.begun))
         for epoch, rung in self.rungs.items():
             settled = settled and lowest >= epoch  # nothing comes to this rung any more
             share = len(rung.order) // self.eta

@@ -17,6 +17,7 @@ from hwcls.sweep.storage.journal_format import COSTS
 from hwcls.tracking.records import Result
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "stopped_by_user": TrialState.PRUNED}
+NO_PLACE = ("failed", "stopped_by_user")  # trials that give their places at the rungs to others
 
 
 def report_epoch(trial: Trial, report: EpochReport, metric: MetricConfig) -> None:
