@@ -26,7 +26,7 @@ from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
-from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store, short_reason
 from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Mirror:
         try:
             yield
         except OSError as error:
-            what = f"cannot be read and written ({_short(error)})"
+            what = f"cannot be read and written ({short_reason(error)})"
             raise UserError(what, where=self.url, remedy="check the URL and its permissions") from None
 
     @contextmanager
@@ -183,7 +183,7 @@ class Mirror:
             raise
         except Exception as error:  # any, as it would end the thread unnoticed
             if not self.down:
-                log.warning("%s does not respond (%s); retrying every %.0f s", self.url, _short(error), EVERY)
+                log.warning("%s does not respond (%s); retrying every %.0f s", self.url, short_reason(error), EVERY)
                 log.debug("what failed:", exc_info=True)  # for sweep.log
             self.down = True
             return False
@@ -256,7 +256,7 @@ class SharedResults:
         try:
             return open_store(self.url).list_folders()
         except OSError as error:
-            raise UserError(f"cannot be read ({_short(error)})", where=self.url) from None
+            raise UserError(f"cannot be read ({short_reason(error)})", where=self.url) from None
 
 
 def locate_results(results: str) -> tuple[Path, SharedResults | None]:
@@ -289,7 +289,3 @@ def _is_internal(name: str) -> bool:
 def _upload_order(name: str) -> int:
     """The study first, files that refer to others last."""
     return 0 if name == JOURNAL else 2 if PurePosixPath(name).name in LAST else 1
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

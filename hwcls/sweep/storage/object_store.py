@@ -10,6 +10,7 @@ from typing import Any
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.escape import hide_credentials
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def _errors_of_storage() -> Iterator[None]:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
+def short_reason(error: Exception) -> str:
+    """What an error says, in 160 characters; keys of its URLs are hidden first, as half of one would be shown."""
+    return hide_credentials(" ".join(str(error).split()))[:160]
+
+
 def is_url(results: str) -> bool:
     """Whether a results option names shared storage and not a local folder."""
     return "://" in results
@@ -124,7 +130,7 @@ def open_store(url: str) -> Store:
 
             opened, path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            what = f"cannot be opened ({' '.join(str(error).split())[:160]})"
+            what = f"cannot be opened ({short_reason(error)})"
             raise UserError(what, where=url, remedy="name a folder, or s3://bucket/prefix") from None
         filesystem = PyFileSystem(FSSpecHandler(opened))
     return Store(filesystem, path.rstrip("/"))

@@ -185,6 +185,35 @@ def test_what_the_head_would_refuse_is_refused_here(own, words, said):
     assert said in done.output
 
 
+KEYS = [
+    (["--results", "s3://KEY:5ecret@bucket/a"], "--results: has a password or key in a URL"),
+    (["--results", "abfs://c@account/a?client_secret=5ecret"], "--results: has a password or key in a URL"),
+    (["--set", "x-a=s3://KEY:5ec/ret@b", "--set", "x-a=1"], "--set x-a: has a password or key in a URL"),
+    (["--set", "notify.command=curl 5ecret"], "--set notify.command: has a command that may hold a key"),
+    (["--set", "notify={command: curl 5ecret}"], "write it into the sweep file"),
+]
+
+
+@pytest.mark.parametrize("command", ["submit", "slurm"])
+@pytest.mark.parametrize(("words", "said"), KEYS)
+def test_a_job_gets_no_key(sweep_file, command, words, said):
+    done = CliRunner().invoke(app, [command, str(sweep_file()), *words])
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not [part for part in ("KEY:", "5ecret", "5ec/ret") if part in done.output]
+    assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_file_with_a_key_is_not_uploaded(own):
+    file = own()
+    file.write_text(f"x-results: s3://KEY:5ecret@bucket\n{file.read_text()}")
+    with dashboard() as (address, requests):
+        done = CliRunner().invoke(app, ["submit", str(file), "--address", address])
+    assert (done.exit_code, requests) == (2, [])
+    assert f"{file}:1: has a password or key in a URL, which the job would keep and show" in done.output
+    assert "5ecret" not in done.output
+
+
 def test_where_ray_jobs_is_not_installed(own, monkeypatch):
     from ray.job_submission import JobSubmissionClient
 
