@@ -59,7 +59,7 @@ def submit(
             echo(f"\nThe job keeps running; `{job.logs_command()}` shows its output", err=True)
             raise typer.Exit(130) from None
     if as_json:
-        echo(json.dumps(vars(job), indent=2))
+        echo(json.dumps(job.to_dict(), indent=2))
     if job.status in ("FAILED", "STOPPED"):
         raise typer.Exit(job.exit_code or 1)
 

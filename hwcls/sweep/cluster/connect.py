@@ -201,9 +201,12 @@ def _unreachable(address: str, error: str) -> UserError:
 
 
 def ray_command(*words: str) -> str:
-    """A command of Ray's own for the shell; unlike hwcls it sends the token only where a variable asks for it."""
+    """A command of Ray's own for the shell, without passwords of its addresses.
+
+    Unlike hwcls it sends the token only where a variable asks for it.
+    """
     token = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_MODE") == "token" else ""
-    return f"{token}{shlex.join(['ray', *words])}"
+    return f"{token}{shlex.join(['ray', *map(hide_credentials, words)])}"
 
 
 def first_line(error: BaseException) -> str:

@@ -137,6 +137,22 @@ def test_commands_of_ray_send_the_token(monkeypatch):
     assert ray_command("status") == "ray status"
 
 
+@pytest.mark.parametrize("words", [[], ["--no-follow"], ["--no-follow", "--json"]])
+@pytest.mark.parametrize("port", [True, False])
+def test_a_password_in_the_address_is_used_and_not_printed(own, words, port):
+    """Also where nothing responds."""
+    with dashboard() as (address, requests):
+        place = address.replace("://", "://me:5ecret@") if port else "http://me:5ecret@127.0.0.1:1"
+        done = CliRunner().invoke(app, ["submit", str(own()), "--address", place, *words])
+    assert "5ecret" not in done.output
+    assert "me:" not in done.output
+    assert {sent for _, _, sent in requests} == ({"Basic bWU6NWVjcmV0"} if port else set())
+    if port and "--json" in words:
+        assert json.loads(done.output)["address"] == address
+    elif port:
+        assert f"`ray job stop raysubmit_x --address {address}` ends it" in done.output
+
+
 @pytest.mark.slow
 def test_the_command_that_is_printed_is_let_in(own, tmp_path):
     (tmp_path / "home/.ray").mkdir(parents=True)
