@@ -24,6 +24,7 @@ from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
 from hwcls.sweep.storage.results_folder import check_folder
+from hwcls.tracking.cursor import Cursor
 from tests.sweep.faults import Disturbed
 
 
@@ -290,6 +291,42 @@ def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
         (there.local / "one").write_bytes(b"2")
     again = started(shared_results(s3, tmp_path, "elsewhere").mirror("a"))
     assert (again.local / "one").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_what_a_sync_in_the_local_copy_delivered_stays_known(tmp_path, tracked):
+    """Another machine drives the sweep meanwhile. A new sweep of the same name begins without it."""
+    here, there = (SharedResults(f"file://{tmp_path}/store", tmp_path / name).mirror("a") for name in "ab")
+    names = ["wandb/cursor.jsonl", "mlflow/cursor-0a1b.jsonl"]
+    own = "mlflow/cursor.jsonl"  # of the database beside it
+    here.download()
+    with here.uploading():
+        (here.local / "environment.json").write_text('{"started": "2027-01-01T00:00:00+00:00"}')
+        for name in [*names, own] if tracked else []:
+            Cursor(here.local / name).update("trials/0", status=None)
+    for name in [*names, own]:
+        Cursor(here.local / name).update("trials/0", status="complete")
+    there.download()
+    with there.uploading():
+        for name in names if tracked else []:
+            Cursor(there.local / name).update("trials/1", status="complete")
+    here.download()
+    for name in names:
+        found = Cursor(here.local / name)
+        assert found.get("trials/0") == {"status": "complete"}
+        assert found.get("trials/1") == ({"status": "complete"} if tracked else {})
+    assert Cursor(here.local / own).get("trials/0") == ({"status": None} if tracked else {})
+    (here.local / own).unlink(missing_ok=True)
+    with here.uploading():
+        pass
+    there.download()
+    assert all(Cursor(there.local / name).get("trials/0") == {"status": "complete"} for name in names)
+    with there.uploading():
+        (there.local / "environment.json").write_text('{"started": "2027-02-02T00:00:00+00:00"}')
+        shutil.rmtree(there.local / "wandb")
+        shutil.rmtree(there.local / "mlflow")
+    here.download()
+    assert not [name for name in names if (here.local / name).exists()]
 
 
 def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch, caplog):
