@@ -11,6 +11,7 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 _PASSWORD = r"[^/\s:@]*:(?:[^/\s]*|(?!\d+\W)[^\s@]*)@"
 _CREDENTIALS = re.compile(
     rf"(?<![\w+.-])((?:abfs|wasb)s?://[^/\s:@]+@)(?=[^/\s@]*(?:[/\s]|$))|(?<=://)(?:{_PASSWORD}|[^/\s]+@)"
+    rf"|(?<=\w\w:/){_PASSWORD}"  # of a URL that was taken for a path
 )
 _PARAMETER = re.compile(r"([?&#])([\w.%-]+)=([^&#\s\"'`]+)")
 # in the name of a URL's parameter that may be a key

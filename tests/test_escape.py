@@ -72,6 +72,8 @@ def test_none_is_an_empty_cell():
         ("s3://key:se/cr/et@bucket/a", "s3://bucket/a"),  # as the secrets of AWS
         ("http://host:8265/a@b", "http://host:8265/a@b"),
         ("abfs://c@account/a?client_secret=abc&tenant_id=3", "abfs://c@account/a?client_secret=***&tenant_id=3"),
+        ("s3:/key:secret@bucket/a", "s3:/bucket/a"),  # a URL that was taken for a path
+        ("host:/a/b@c", "host:/a/b@c"),
         ("s3://bucket?region=eu-west-1&scheme=http", "s3://bucket?region=eu-west-1&scheme=http"),
     ],
 )

@@ -572,5 +572,14 @@ def test_what_would_be_lost_with_a_local_copy_is_not_written_there(tmp_path, mon
     assert count_test_read(tmp_path / "mine/trials/0") == 1
 
 
+@pytest.mark.parametrize(
+    "command", ["trials exclude URL 1 --why x", "trials include URL 1", "wandb sync URL", "report URL"]
+)
+def test_a_command_that_takes_a_folder_refuses_a_url_and_shows_no_key(command):
+    done = CliRunner().invoke(app, command.replace("URL", "s3://key:5ecret@bucket/a").split())
+    assert done.exit_code == 2
+    assert done.output == "hwcls: s3://bucket/a: is no folder of this machine — download it, and name that copy\n"
+
+
 def untimed(line):
     return {key: value for key, value in line.items() if key not in ("seconds", "images_per_second")}
