@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hwcls.escape import hide_credentials, printable, shell_word
 
-_URL = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)")
+_URL = re.compile(r"([A-Za-z][\w+.-]+):/([^/].*)")  # that was taken for a path, which keeps one slash
 NEAREST = 3  # names in an error, at most
 
 
@@ -85,8 +85,8 @@ def wrong_folder(folder: str | Path, what: str, remedy: str) -> UserError:
     if path.exists():
         return UserError(what, where=str(folder), remedy=remedy)
     if url := _URL.fullmatch(str(folder)):
-        where = f"{url[1]}://{url[2]}"  # a path has one slash of them
-        return UserError("is no folder of this machine", where=where, remedy="download it, and name that copy")
+        remedy = "download it, and name that copy"
+        return UserError("is no folder of this machine", where=f"{url[1]}://{url[2]}", remedy=remedy)
     return UserError("there is no such folder", where=str(folder), remedy=nearest_path(path, remedy))
 
 
