@@ -408,6 +408,38 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert store.list_objects() == ["b/one"]
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_file_system_with_folders_replaces_a_file_at_once(tmp_path, monkeypatch, moves):
+    """As SFTP does; a server that refuses to replace a file gets it in its place."""
+    inner = fsspec.filesystem("local", skip_instance_cache=True)
+    store = Store(PyFileSystem(FSSpecHandler(inner)), f"{tmp_path}/a")
+    seen, move = [], inner.mv
+
+    def moving(old, new):
+        seen.append([path.read_bytes() for path in sorted((tmp_path / "a/b").iterdir())])
+        if not moves:
+            raise OSError("refused")
+        move(old, new)
+
+    monkeypatch.setattr(inner, "mv", moving)
+    store.write("b/one", b"1")
+    store.write("b/one", b"22")
+    assert seen == [[b"1"], [b"1", b"22"]]
+    assert store.read("b/one") == b"22"
+    with pytest.raises(OSError, match="TypeError"):
+        store.write("b/one", None)
+    assert store.read("b/one") == b"22"
+    assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["one"]
+
+
+def test_an_object_store_is_written_directly(monkeypatch):
+    inner = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(inner), "mv", None)
+    store = Store(PyFileSystem(FSSpecHandler(inner)), "/direct")
+    store.write("b/one", b"1")
+    assert store.read("b/one") == b"1"
+
+
 def test_a_url_with_options(s3, tmp_path):
     assert split_url("s3://bucket/a/name/?region=eu-west-1") == ("s3://bucket/a?region=eu-west-1", "name")
     assert split_url("s3://bucket/a/name") == ("s3://bucket/a", "name")
