@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from hwcls.escape import hide_credentials, printable, shell_word
 
+_URL = re.compile(r"([A-Za-z][\w+.-]+):/([^/].*)")  # that was taken for a path, which keeps one slash
 NEAREST = 3  # names in an error, at most
 
 
@@ -82,6 +84,9 @@ def wrong_folder(folder: str | Path, what: str, remedy: str) -> UserError:
     path = Path(folder)
     if path.exists():
         return UserError(what, where=str(folder), remedy=remedy)
+    if url := _URL.fullmatch(str(folder)):
+        remedy = "download it, and name that copy"
+        return UserError("is no folder of this machine", where=f"{url[1]}://{url[2]}", remedy=remedy)
     return UserError("there is no such folder", where=str(folder), remedy=nearest_path(path, remedy))
 
 

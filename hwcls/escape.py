@@ -7,8 +7,15 @@ import shlex
 
 # control characters, line separators, overrides of the writing direction, and bytes of names that are not UTF-8
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# before the last @, which ends a password; of abfss://container@account it is no user
-_CREDENTIALS = re.compile(r"(?<![\w+.-])((?:abfs|wasb)s?://[^/\s:@]+@)(?=[^/\s@]*(?:[/\s]|$))|(?<=://)[^/\s]+@")
+# before the last @, which ends a password, in which a slash may be as well; of abfss://container@account it is no user
+_PASSWORD = r"[^/\s:@]*:(?:[^/\s]*|(?!\d+\W)[^\s@]*)@"
+_CREDENTIALS = re.compile(
+    rf"(?<![\w+.-])((?:abfs|wasb)s?://[^/\s:@]+@)(?=[^/\s@]*(?:[/\s]|$))|(?<=://)(?:{_PASSWORD}|[^/\s]+@)"
+    rf"|(?<=\w\w:/){_PASSWORD}"  # of a URL that was taken for a path
+)
+_PARAMETER = re.compile(r"([?&#])([\w.%-]+)=([^&#\s\"'`]+)")
+# in the name of a URL's parameter that may be a key
+SECRET = re.compile("key|token|sig|secret|pass|pwd|auth|credential|session", re.IGNORECASE)
 _FORMULA = ("=", "+", "-", "@", "'")
 
 
@@ -21,8 +28,14 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def hide_credentials(text: str) -> str:
-    """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
-    return _CREDENTIALS.sub(lambda found: found[1] or "", text)
+    """A text without keys in its URLs: of s3://key:secret@bucket?token=key it leaves s3://bucket?token=***."""
+    text = _CREDENTIALS.sub(lambda found: found[1] or "", text)
+    return _PARAMETER.sub(lambda found: f"{found[1]}{found[2]}=***" if SECRET.search(found[2]) else found[0], text)
+
+
+def has_key(text: str) -> bool:
+    """Whether a URL in a text has a password or a key; a user alone, as in sftp://user@host, is none."""
+    return bool(re.search(f"://{_PASSWORD}", text)) or any(SECRET.search(name[2]) for name in _PARAMETER.finditer(text))
 
 
 def csv_text(value: object) -> object:

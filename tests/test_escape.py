@@ -6,7 +6,7 @@ import io
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.escape import csv_text, hide_credentials, printable
+from hwcls.escape import csv_text, has_key, hide_credentials, printable
 from hwcls.format import format_number
 from hwcls.results.compare import format_csv
 
@@ -69,8 +69,24 @@ def test_none_is_an_empty_cell():
         ("https://host/a@b", "https://host/a@b"),
         ("--results=abfss://container@account.dfs/a", "--results=abfss://container@account.dfs/a"),  # is no user
         ("abfss://user:secret@host/a", "abfss://host/a"),
+        ("s3://key:se/cr/et@bucket/a", "s3://bucket/a"),  # as the secrets of AWS
+        ("http://host:8265/a@b", "http://host:8265/a@b"),
+        ("abfs://c@account/a?client_secret=abc&tenant_id=3", "abfs://c@account/a?client_secret=***&tenant_id=3"),
+        ("s3:/key:secret@bucket/a", "s3:/bucket/a"),  # a URL that was taken for a path
+        ("host:/a/b@c", "host:/a/b@c"),
+        ("s3://bucket?region=eu-west-1&scheme=http", "s3://bucket?region=eu-west-1&scheme=http"),
     ],
 )
 def test_credentials_in_addresses_are_hidden(text, shown):
     assert hide_credentials(text) == shown
     assert str(UserError(text, where=text, remedy=text)) == f"{shown}: {shown} — {shown}"
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@b", "s3://key:se/cret@b", "abfs://:k@a", "x://b?client_secret=a"])
+def test_a_key_in_a_url_is_found(url):
+    assert has_key(f"--results={url}/a")
+
+
+@pytest.mark.parametrize("url", ["sftp://me@host", "abfss://container@account", "s3://b?region=eu", "http://h:82/a@b"])
+def test_a_url_without_a_key_is_none(url):
+    assert not has_key(f"{url} me@home")

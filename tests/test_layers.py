@@ -41,7 +41,7 @@ WINGS = {
         {"interrupt"},
         {"console"},
         {"choose_run", "completion"},
-        {"options", "progress_bar"},
+        {"options", "progress_bar", "job_keys"},
         {"commands"},
         {"main"},
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from http import HTTPStatus
 from http.client import HTTPException
@@ -12,11 +11,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from hwcls.escape import SECRET
+
 TIMEOUT = 10.0  # seconds without a byte
 DEADLINE = 60.0  # seconds for one image
 MAX_BYTES = 64 << 20  # of one image
 BLOCK = 1 << 18
-SECRET = re.compile("key|token|sig|secret|pass|pwd|auth|credential|session", re.IGNORECASE)  # in a parameter's name
 KEPT = "%/:=&?~#+!$,;'@()*[]"  # characters of a URL that are not escaped
 
 

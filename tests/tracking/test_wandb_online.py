@@ -164,6 +164,29 @@ def test_files_in_another_folder_are_one_for_each_run_until_sync_deletes_them(sw
     assert written(tmp_path / "elsewhere") == 0
 
 
+def test_files_in_another_folder_are_deleted_where_it_is_named_no_more(sweep, server, monkeypatch, tmp_path):
+    """Else `wandb sync` would upload them a second time."""
+
+    def written(folder):
+        return [path.name for path in (folder / "wandb").glob("offline-run-*")]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_DIR", "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    sweep.add(sweep.trial(1), range(1, 3))
+    drained(sweep, "offline").close()
+    assert len(written(tmp_path / "elsewhere")) == 2
+    monkeypatch.delenv("WANDB_DIR")
+    sweep.add(sweep.trial(1), range(3, 4), "complete")
+    drained(sweep, "offline").close()
+    assert (len(written(tmp_path / "elsewhere")), len(written(sweep.path))) == (1, 1)
+    monkeypatch.chdir(sweep.path)
+    assert sync_sweep(sweep, "p") == 2
+    assert server.epochs() == {"small-0": [1, 2], "small-1": [1, 2, 3]}
+    assert written(tmp_path / "elsewhere") == written(sweep.path) == []
+
+
 def test_no_credentials(sweep, monkeypatch):
     with pytest.raises(UserError, match=r"no credentials.*wandb login"):
         TRACKERS["wandb"].open(sweep, "online")

@@ -137,7 +137,7 @@ def test_offline_files_are_deleted_where_they_were_written(tmp_path, monkeypatch
     for folder in (wandb_files, tmp_path / "demo" / "wandb"):
         for run in ("offline-run-1-abc", "offline-run-1-other", "run-1-abc"):
             (folder / run).mkdir(parents=True, exist_ok=True)
-    place.delete_offline_files("abc")
+    place.delete_offline_files("abc", {})
     for folder in (wandb_files, tmp_path / "demo" / "wandb"):
         assert sorted(path.name for path in folder.iterdir()) == ["offline-run-1-other", "run-1-abc"]
 

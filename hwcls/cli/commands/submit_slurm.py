@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr
+from hwcls.cli.job_keys import check_file, check_options
 from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, TrustCode, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ def submit(
     from hwcls.sweep.cluster import jobs
 
     check_wandb(wandb)
+    check_options(results, sets or ())
     jobs.check_results(results)
     checked = load_sweep(file, preset, sets or (), budget)
+    check_file(file)
     options = [*_sweep_words(results, wandb, preset, budget, sets), *(["--new"] if new else [])]
     job = jobs.submit_sweep(checked, file, options, address)
     if not as_json:
@@ -56,7 +59,7 @@ def submit(
             echo(f"\nThe job keeps running; `{job.logs_command()}` shows its output", err=True)
             raise typer.Exit(130) from None
     if as_json:
-        echo(json.dumps(vars(job), indent=2))
+        echo(json.dumps(job.to_dict(), indent=2))
     if job.status in ("FAILED", "STOPPED"):
         raise typer.Exit(job.exit_code or 1)
 
@@ -114,6 +117,7 @@ def slurm(
     from hwcls.sweep.cluster.slurm.script import Job, build_script
     from hwcls.sweep.cluster.slurm.time_limit import parse_time_limit
 
+    check_options(results, sets or ())
     kind, count = parse_gpus(gpus)
     minutes = parse_time_limit(time)
     sweep = _check_for_slurm(file, preset, sets, budget, results, wandb)

@@ -14,6 +14,7 @@ from typing import Any
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
+from hwcls.escape import hide_credentials
 from hwcls.sweep.cluster.autoscaler import Node, startable_nodes
 from hwcls.sweep.cluster.local_node import LocalNode, NodeError
 from hwcls.sweep.cluster.prompt_exit import exits_promptly
@@ -203,12 +204,15 @@ def _unreachable(address: str, error: str) -> UserError:
 
 
 def ray_command(*words: str) -> str:
-    """A command of Ray's own for the shell; unlike hwcls it sends the token only where a variable asks for it."""
+    """A command of Ray's own for the shell, without passwords of its addresses.
+
+    Unlike hwcls it sends the token only where a variable asks for it.
+    """
     token = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_MODE") == "token" else ""
-    return f"{token}{shlex.join(['ray', *words])}"
+    return f"{token}{shlex.join(['ray', *map(hide_credentials, words)])}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, 200 characters at most."""
-    lines = str(error).strip().splitlines()
+    """The first line of an error's message, 200 characters at most, without keys of its URLs."""
+    lines = hide_credentials(str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

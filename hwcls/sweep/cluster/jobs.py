@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError, RayError
 from hwcls import files
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError, install_extra
+from hwcls.escape import hide_credentials
 from hwcls.models.user.code import read_code
 from hwcls.sweep.cluster.connect import first_line, ray_command
 from hwcls.sweep.storage.object_store import is_url
@@ -35,9 +36,13 @@ class SubmittedJob:
     """A submitted sweep."""
 
     id: str
-    address: str
+    address: str  # may have a password
     status: str  # Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED
     exit_code: int | None  # of `hwcls sweep`, once it has ended
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {**vars(self), "address": hide_credentials(self.address)}
 
     def stop_command(self) -> str:
         """Ends it."""

@@ -11,7 +11,7 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.reading import read_json
 from hwcls.sweep.storage.mirror import ELSEWHERE, STATES
-from hwcls.sweep.storage.object_store import open_store
+from hwcls.sweep.storage.object_store import open_store, short_reason
 from hwcls.tracking.shapes import ElsewhereShape
 from hwcls.training.artifacts import STATE
 
@@ -78,6 +78,6 @@ def download_state(folder: Path, url: str) -> None:
             return
         except OSError as error:
             if not left or isinstance(error, FileNotFoundError):
-                what = f"the checkpoint's state cannot be downloaded ({' '.join(str(error).split())[:160]})"
+                what = f"the checkpoint's state cannot be downloaded ({short_reason(error)})"
                 raise UserError(what, where=url) from None
         time.sleep(PAUSE)

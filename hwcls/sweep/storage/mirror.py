@@ -25,8 +25,9 @@ from hwcls.data.catalog import cache_folder
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
+from hwcls.sweep.storage.kept_cursors import find_kept, merge_kept
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
-from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store, short_reason
 from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
@@ -80,28 +81,33 @@ class Mirror:
             if is_latest:  # any local file may not have been uploaded; any missing one was deleted
                 self.uploaded = dict.fromkeys((name for name in objects if not _is_internal(name)), (0, 0, 0))
             else:
-                self._replace_copy(objects)
-                self.uploaded = self._local_files()
+                merged = self._replace_copy(objects)
+                self.uploaded = self._local_files() | dict.fromkeys(merged, (0, 0, 0))
         self.downloaded = True
         for name in self._local_files():
             self._index_state(name)
 
-    def _replace_copy(self, objects: list[str]) -> None:
-        for name in set(self._local_files()) - set(objects):
+    def _replace_copy(self, objects: list[str]) -> list[str]:
+        """Download all objects, and remove other files; returns the cursors that were merged instead."""
+        cursors = find_kept(self.local, self.store, objects)
+        for name in set(self._local_files()) - set(objects) - set(cursors):
             (self.local / name).unlink()  # of an earlier driver on this machine
         for name in objects:
-            if not _is_internal(name):
+            if not _is_internal(name) and name not in cursors:
                 self.store.download(name, self.local / name)
+        for name in cursors:
+            merge_kept(self.local, self.store, objects, name)
         if DRIVER in objects:  # a driver has worked there: what it left before a first trial is taken for its own
             self.local.mkdir(parents=True, exist_ok=True)
             (self.local / ".lock").touch()
+        return cursors
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            what = f"cannot be read and written ({_short(error)})"
+            what = f"cannot be read and written ({short_reason(error)})"
             raise UserError(what, where=self.url, remedy="check the URL and its permissions") from None
 
     @contextmanager
@@ -183,7 +189,7 @@ class Mirror:
             raise
         except Exception as error:  # any, as it would end the thread unnoticed
             if not self.down:
-                log.warning("%s does not respond (%s); retrying every %.0f s", self.url, _short(error), EVERY)
+                log.warning("%s does not respond (%s); retrying every %.0f s", self.url, short_reason(error), EVERY)
                 log.debug("what failed:", exc_info=True)  # for sweep.log
             self.down = True
             return False
@@ -256,7 +262,7 @@ class SharedResults:
         try:
             return open_store(self.url).list_folders()
         except OSError as error:
-            raise UserError(f"cannot be read ({_short(error)})", where=self.url) from None
+            raise UserError(f"cannot be read ({short_reason(error)})", where=self.url) from None
 
 
 def locate_results(results: str) -> tuple[Path, SharedResults | None]:
@@ -289,7 +295,3 @@ def _is_internal(name: str) -> bool:
 def _upload_order(name: str) -> int:
     """The study first, files that refer to others last."""
     return 0 if name == JOURNAL else 2 if PurePosixPath(name).name in LAST else 1
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

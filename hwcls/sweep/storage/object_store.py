@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.escape import hide_credentials
+
+MOVING = {"local", "sftp", "ftp"}  # of fsspec: a file that is opened there to be written is empty at once
 
 
 @dataclass(frozen=True)
@@ -45,21 +49,41 @@ class Store:
             return bytes(stream.read())
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object, completely or not at all; fsspec's file systems with folders may leave a part of it."""
+        """Write an object, completely or not at all; a file system with folders that does not move may leave a part."""
         from pyarrow.fs import LocalFileSystem
 
         path = self._path(name)
         with _errors_of_storage():
             if isinstance(self.filesystem, LocalFileSystem):
                 files.write_with(Path(path), lambda file: file.write(content))
-                return
-            try:
-                stream = self.filesystem.open_output_stream(path)
-            except FileNotFoundError:  # a file system with folders
-                self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-                stream = self.filesystem.open_output_stream(path)
-            with stream:
-                stream.write(content)
+            elif not self._write_and_move(path, content):
+                self._write(path, content)
+
+    def _write_and_move(self, path: str, content: bytes) -> bool:
+        """Write under another name and move it, where that replaces a file at once; False where it was not done."""
+        moving = _moving(self.filesystem)
+        if moving is None:
+            return False
+        temporary, moved = f"{path}.{secrets.token_hex(4)}.tmp", False
+        try:
+            self._write(temporary, content)
+            with contextlib.suppress(Exception):  # of any library: some servers refuse to replace a file
+                moving.mv(temporary, path)
+                moved = True
+        finally:
+            if not moved:
+                with contextlib.suppress(Exception):
+                    self.filesystem.delete_file(temporary)
+        return moved
+
+    def _write(self, path: str, content: bytes) -> None:
+        try:
+            stream = self.filesystem.open_output_stream(path)
+        except FileNotFoundError:  # a file system with folders
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            stream = self.filesystem.open_output_stream(path)
+        with stream:
+            stream.write(content)
 
     def download(self, name: str, target: Path) -> None:
         """Copy an object to a file."""
@@ -77,6 +101,13 @@ class Store:
             self.filesystem.delete_dir(self._path(name))
 
 
+def _moving(filesystem: Any) -> Any:
+    """The file system of fsspec that replaces a file when it moves another to its name; None for others."""
+    inner = getattr(getattr(filesystem, "handler", None), "fs", None)
+    protocols = getattr(inner, "protocol", ())
+    return inner if MOVING & set((protocols,) if isinstance(protocols, str) else protocols) else None
+
+
 @contextlib.contextmanager
 def _errors_of_storage() -> Iterator[None]:
     """Make errors of any library, such as those that fsspec's file systems raise, an OSError."""
@@ -86,6 +117,11 @@ def _errors_of_storage() -> Iterator[None]:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def short_reason(error: Exception) -> str:
+    """What an error says, in 160 characters; keys of its URLs are hidden first, as half of one would be shown."""
+    return hide_credentials(" ".join(str(error).split()))[:160]
 
 
 def is_url(results: str) -> bool:
@@ -124,7 +160,7 @@ def open_store(url: str) -> Store:
 
             opened, path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            what = f"cannot be opened ({' '.join(str(error).split())[:160]})"
+            what = f"cannot be opened ({short_reason(error)})"
             raise UserError(what, where=url, remedy="name a folder, or s3://bucket/prefix") from None
         filesystem = PyFileSystem(FSSpecHandler(opened))
     return Store(filesystem, path.rstrip("/"))

@@ -79,7 +79,7 @@ class Conclusion:
 
     def _log(self, page: Path | None, alert: Alert | None) -> None:
         """Put the page and the alert into the sweep's own run."""
-        self.place.delete_offline_files(self.run_id)
+        self.place.delete_offline_files(self.run_id, self.cursor.get(KEY))
         handle = self._open(upload_seconds(page))
         handle.summary.update({"answer": self.summary.answer})
         if alert is not None:
@@ -92,6 +92,7 @@ class Conclusion:
         handle.finish(exit_code=0)
         raise_if_upload_failed(handle)
         address = self.place.address(self.summary.project) | ({"url": url} if url else {})
+        address |= self.place.offline_root()
         self.cursor.update(KEY, id=self.run_id, mode=self.place.mode, **address)
         if page is not None:
             self.cursor.update(KEY, page=_digest(page))

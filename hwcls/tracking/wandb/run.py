@@ -87,9 +87,14 @@ class Place:
         """A run's own tags and those of the sweep file, as long as W&B takes them."""
         return tuple(dict.fromkeys(tag[:TAG_LENGTH] for tag in (*own, *self.settings.tags)))
 
-    def delete_offline_files(self, run_id: str) -> None:
-        """Delete what was written offline of a run, also in the sweep's folder before WANDB_DIR was set."""
-        for root in {self.root, self.sweep.path}:
+    def offline_root(self) -> dict[str, str]:
+        """For the cursor, where the files of an offline run are if not in the sweep's folder: `root`."""
+        elsewhere = self.mode == "offline" and self.root != self.sweep.path
+        return {"root": str(self.root.expanduser().absolute())} if elsewhere else {}
+
+    def delete_offline_files(self, run_id: str, known: Mapping[str, Any]) -> None:
+        """Delete what was written offline of a run, also where WANDB_DIR was before, which the cursor knows."""
+        for root in {self.root, self.sweep.path, Path(known.get("root") or self.root)}:
             for folder in (root / "wandb").expanduser().glob(f"offline-run-*-{run_id}*"):
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -57,9 +57,9 @@ class WandbTracker:
             return
         run_id = self._run_id(run.key)
         if known and not self._online:
-            self._place.delete_offline_files(run_id)
+            self._place.delete_offline_files(run_id, known)
         shown = known.get("shown") if same_place and self._online else None
-        address = self._place.address(run.project)
+        address = self._place.address(run.project) | self._place.offline_root()
         self._cursor.update(run.key, id=run_id, mode=self._place.mode, **address, status=None, shown=shown)
         self._init_failed = True
         self._open[run.key] = opened = WandbRun(run, run_id, self._place, shown)
@@ -100,7 +100,7 @@ class WandbTracker:
         self._delivered.add(run.key)
         self.finished_runs += 1
         if self._online:
-            self._place.delete_offline_files(opened.handle.id)
+            self._place.delete_offline_files(opened.handle.id, self._cursor.get(run.key))
 
     def conclude(self, summary: SweepSummary, alert: Alert | None = None) -> list[str]:
         found = Conclusion(self._place, self._cursor, self._run_id("sweep"), summary).deliver(alert)

@@ -24,6 +24,7 @@ from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
 from hwcls.sweep.storage.results_folder import check_folder
+from hwcls.tracking.cursor import Cursor
 from tests.sweep.faults import Disturbed
 
 
@@ -292,6 +293,42 @@ def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
     assert (again.local / "one").read_bytes() == b"2"
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_what_a_sync_in_the_local_copy_delivered_stays_known(tmp_path, tracked):
+    """Another machine drives the sweep meanwhile. A new sweep of the same name begins without it."""
+    here, there = (SharedResults(f"file://{tmp_path}/store", tmp_path / name).mirror("a") for name in "ab")
+    names = ["wandb/cursor.jsonl", "mlflow/cursor-0a1b.jsonl"]
+    own = "mlflow/cursor.jsonl"  # of the database beside it
+    here.download()
+    with here.uploading():
+        (here.local / "environment.json").write_text('{"started": "2027-01-01T00:00:00+00:00"}')
+        for name in [*names, own] if tracked else []:
+            Cursor(here.local / name).update("trials/0", status=None)
+    for name in [*names, own]:
+        Cursor(here.local / name).update("trials/0", status="complete")
+    there.download()
+    with there.uploading():
+        for name in names if tracked else []:
+            Cursor(there.local / name).update("trials/1", status="complete")
+    here.download()
+    for name in names:
+        found = Cursor(here.local / name)
+        assert found.get("trials/0") == {"status": "complete"}
+        assert found.get("trials/1") == ({"status": "complete"} if tracked else {})
+    assert Cursor(here.local / own).get("trials/0") == ({"status": None} if tracked else {})
+    (here.local / own).unlink(missing_ok=True)
+    with here.uploading():
+        pass
+    there.download()
+    assert all(Cursor(there.local / name).get("trials/0") == {"status": "complete"} for name in names)
+    with there.uploading():
+        (there.local / "environment.json").write_text('{"started": "2027-02-02T00:00:00+00:00"}')
+        shutil.rmtree(there.local / "wandb")
+        shutil.rmtree(there.local / "mlflow")
+    here.download()
+    assert not [name for name in names if (here.local / name).exists()]
+
+
 def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(module, "EVERY", 0.2)
     here = shared_results(s3, tmp_path, "fails").mirror("a")
@@ -369,6 +406,38 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         store.write("b/one", None)
     assert store.read("b/one") == b"1"
     assert store.list_objects() == ["b/one"]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_file_system_with_folders_replaces_a_file_at_once(tmp_path, monkeypatch, moves):
+    """As SFTP does; a server that refuses to replace a file gets it in its place."""
+    inner = fsspec.filesystem("local", skip_instance_cache=True)
+    store = Store(PyFileSystem(FSSpecHandler(inner)), f"{tmp_path}/a")
+    seen, move = [], inner.mv
+
+    def moving(old, new):
+        seen.append([path.read_bytes() for path in sorted((tmp_path / "a/b").iterdir())])
+        if not moves:
+            raise OSError("refused")
+        move(old, new)
+
+    monkeypatch.setattr(inner, "mv", moving)
+    store.write("b/one", b"1")
+    store.write("b/one", b"22")
+    assert seen == [[b"1"], [b"1", b"22"]]
+    assert store.read("b/one") == b"22"
+    with pytest.raises(OSError, match="TypeError"):
+        store.write("b/one", None)
+    assert store.read("b/one") == b"22"
+    assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["one"]
+
+
+def test_an_object_store_is_written_directly(monkeypatch):
+    inner = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(inner), "mv", None)
+    store = Store(PyFileSystem(FSSpecHandler(inner)), "/direct")
+    store.write("b/one", b"1")
+    assert store.read("b/one") == b"1"
 
 
 def test_a_url_with_options(s3, tmp_path):
@@ -533,6 +602,15 @@ def test_what_would_be_lost_with_a_local_copy_is_not_written_there(tmp_path, mon
     assert sorted(path.rglob("*")) == before
     shutil.copytree(path, tmp_path / "mine")
     assert count_test_read(tmp_path / "mine/trials/0") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["trials exclude URL 1 --why x", "trials include URL 1", "wandb sync URL", "report URL"]
+)
+def test_a_command_that_takes_a_folder_refuses_a_url_and_shows_no_key(command):
+    done = CliRunner().invoke(app, command.replace("URL", "s3://key:5ecret@bucket/a").split())
+    assert done.exit_code == 2
+    assert done.output == "hwcls: s3://bucket/a: is no folder of this machine — download it, and name that copy\n"
 
 
 def untimed(line):

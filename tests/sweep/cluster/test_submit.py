@@ -137,6 +137,22 @@ def test_commands_of_ray_send_the_token(monkeypatch):
     assert ray_command("status") == "ray status"
 
 
+@pytest.mark.parametrize("words", [[], ["--no-follow"], ["--no-follow", "--json"]])
+@pytest.mark.parametrize("port", [True, False])
+def test_a_password_in_the_address_is_used_and_not_printed(own, words, port):
+    """Also where nothing responds."""
+    with dashboard() as (address, requests):
+        place = address.replace("://", "://me:5ecret@") if port else "http://me:5ecret@127.0.0.1:1"
+        done = CliRunner().invoke(app, ["submit", str(own()), "--address", place, *words])
+    assert "5ecret" not in done.output
+    assert "me:" not in done.output
+    assert {sent for _, _, sent in requests} == ({"Basic bWU6NWVjcmV0"} if port else set())
+    if port and "--json" in words:
+        assert json.loads(done.output)["address"] == address
+    elif port:
+        assert f"`ray job stop raysubmit_x --address {address}` ends it" in done.output
+
+
 @pytest.mark.slow
 def test_the_command_that_is_printed_is_let_in(own, tmp_path):
     (tmp_path / "home/.ray").mkdir(parents=True)
@@ -183,6 +199,35 @@ def test_what_the_head_would_refuse_is_refused_here(own, words, said):
     done = CliRunner().invoke(app, ["submit", str(own()), "--address", "http://127.0.0.1:1", *words])
     assert done.exit_code == 2
     assert said in done.output
+
+
+KEYS = [
+    (["--results", "s3://KEY:5ecret@bucket/a"], "--results: has a password or key in a URL"),
+    (["--results", "abfs://c@account/a?client_secret=5ecret"], "--results: has a password or key in a URL"),
+    (["--set", "x-a=s3://KEY:5ec/ret@b", "--set", "x-a=1"], "--set x-a: has a password or key in a URL"),
+    (["--set", "notify.command=curl 5ecret"], "--set notify.command: has a command that may hold a key"),
+    (["--set", "notify={command: curl 5ecret}"], "write it into the sweep file"),
+]
+
+
+@pytest.mark.parametrize("command", ["submit", "slurm"])
+@pytest.mark.parametrize(("words", "said"), KEYS)
+def test_a_job_gets_no_key(sweep_file, command, words, said):
+    done = CliRunner().invoke(app, [command, str(sweep_file()), *words])
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not [part for part in ("KEY:", "5ecret", "5ec/ret") if part in done.output]
+    assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_file_with_a_key_is_not_uploaded(own):
+    file = own()
+    file.write_text(f"x-results: s3://KEY:5ecret@bucket\n{file.read_text()}")
+    with dashboard() as (address, requests):
+        done = CliRunner().invoke(app, ["submit", str(file), "--address", address])
+    assert (done.exit_code, requests) == (2, [])
+    assert f"{file}:1: has a password or key in a URL, which the job would keep and show" in done.output
+    assert "5ecret" not in done.output
 
 
 def test_where_ray_jobs_is_not_installed(own, monkeypatch):
