@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from hwcls.config.annotations import config_classes
 from hwcls.config.base import Epochs, Frozen
 from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, Images, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
@@ -185,28 +183,10 @@ def flat_name(path: tuple[str, ...]) -> str:
 
 
 def flat_names(paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """The `flat_name` of each setting, but the full one of a model's own that is called as another: model.momentum.
-
-    Whether the other one is searched, constant or of another optimizer: a setting has the same name in all places.
-    """
+    """The `flat_name` of each setting, but the full one of a model's own that is called as another: model.momentum."""
     names = {path: flat_name(path) for path in paths}
     counts = Counter(names.values())
-    taken = {name for name, count in counts.items() if count > 1} | _names_beside_model()
-    return {path: ".".join(path) if name in taken and path[0] == "model" else name for path, name in names.items()}
-
-
-@cache
-def _names_beside_model() -> set[str]:
-    """The flat names of all settings that a trial may have, without those of its model."""
-
-    def walk(cls: type[Frozen], path: tuple[str, ...]) -> Iterator[str]:
-        for name, field in cls.model_fields.items():
-            if (*path, name) != ("model",):
-                yield flat_name((*path, name))
-                for one in config_classes(field.annotation).values():
-                    yield from walk(one, (*path, name))
-
-    return set(walk(TrialConfig, ()))
+    return {path: ".".join(path) if counts[name] > 1 and path[0] == "model" else name for path, name in names.items()}
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
