@@ -60,20 +60,24 @@ def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 def check_writable(path: Path) -> None:
     """Raise the OSError of writing a file to `path`, ahead of the work for it; its folder need not exist yet."""
-    below, above = path, path.parent
-    while not os.path.lexists(above):
-        below, above = above, above.parent
     if path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_access(path.parent, path)
+
+
+def check_writable_folder(path: Path) -> None:
+    """As `check_writable`, for files in the folder `path`, which need not exist."""
+    _check_access(path, path)
+
+
+def _check_access(above: Path, below: Path) -> None:
+    """Raise the OSError of making a file in a folder, or `below` in it, or what is missing of the path to it."""
+    while not os.path.lexists(above):
+        below, above = above, above.parent
     if not above.is_dir():
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
     if not os.access(above, os.W_OK | os.X_OK):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(below))
-
-
-def check_writable_folder(path: Path) -> None:
-    """As `check_writable`, for files with names that are not known yet in the folder `path`, which need not exist."""
-    check_writable(path / "_")
 
 
 def sync_folder(path: Path) -> None:

@@ -51,6 +51,22 @@ def test_whether_a_file_can_be_written_is_known_before(tmp_path, monkeypatch):
     assert found.value.filename == str(tmp_path / "new")
 
 
+def test_whether_files_can_be_written_in_a_folder_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    for path in (tmp_path / "taken", tmp_path / "taken" / "figures"):
+        with pytest.raises(NotADirectoryError) as found:
+            files.check_writable_folder(path)
+        assert found.value.filename == str(tmp_path / "taken")
+    (tmp_path / "figures" / "_").mkdir(parents=True)
+    files.check_writable_folder(tmp_path / "figures")
+    files.check_writable_folder(tmp_path / "new" / "figures")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the root user may write everywhere
+    for path, named in {tmp_path / "figures": "figures", tmp_path / "new" / "figures": "new"}.items():
+        with pytest.raises(PermissionError) as found:
+            files.check_writable_folder(path)
+        assert found.value.filename == str(tmp_path / named)
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "some.txt"
     files.write_text(path, "old")

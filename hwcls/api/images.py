@@ -84,7 +84,7 @@ def _check_bits(image: Image.Image, name: str, levels: PixelRange | None) -> Non
     if image.mode.startswith("I"):
         if levels is None and image.format is None and 0 < np.asarray(image).max(initial=0) <= 255:
             raise UserError(f"an image of mode {image.mode} {NO_RANGE}", where=name, remedy=AS_8_BITS)
-    elif levels not in (None, SIXTEEN_BITS) and _lost_bits(image):
+    elif image.mode != "F" and levels not in (None, SIXTEEN_BITS) and _lost_bits(image):
         raise UserError("PIL has only the upper 8 of its file's 16 bits", where=name, remedy="give the file's path")
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from hwcls import models
 from hwcls.errors import UserError, install_extra
 from hwcls.inspection.load_trained import Trained, normalise_pixels
+from hwcls.models.generators import fixed_generators
 
 GRAD_CAM = "Grad-CAM (HiResCAM)"
 BATCH = 16  # images at a time
@@ -125,7 +126,7 @@ def _differentiable(trained: Trained) -> nn.Module:
     described = trained.config.model.without_pretrained()
     model, inputs = trained.model, trained.inputs
     if described.unfrozen() != described:
-        with torch.random.fork_rng(devices=[]):
+        with fixed_generators(trained.config.seed):  # what the model draws may be in no file of weights
             model = models.build(
                 described.unfrozen(),
                 classes=len(inputs.classes),

@@ -8,25 +8,31 @@ from contextlib import contextmanager
 
 
 def seed_generators(seed: int) -> None:
-    """Seed all three; hwcls itself draws from torch's alone, a user's model may draw from any."""
-    import numpy as np
+    """Seed all three, torch's on every device; hwcls itself draws from torch's alone, a user's model from any."""
     import torch
 
     torch.manual_seed(seed)
+    _seed_others(seed)
+
+
+def _seed_others(seed: int) -> None:
+    import numpy as np
+
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 @contextmanager
 def fixed_generators(seed: int = 0) -> Iterator[None]:
-    """The random numbers of a seed in the block; all three generators are left as they were."""
+    """The random numbers of a seed in the block, on the CPU; all generators are left as they were."""
     import numpy as np
     import torch
 
     numpys, pythons = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            seed_generators(seed)
+            torch.default_generator.manual_seed(seed)
+            _seed_others(seed)
             yield
     finally:
         np.random.set_state(numpys)

@@ -325,7 +325,7 @@ def _where(sweep: Sweep) -> str:
 
 def _none_trainable(sweep: Sweep, trials: int) -> UserError:
     what = f"nothing was trained: {format_count(trials, 'trial')} drew settings that cannot be trained together"
-    remedy = "raise run_cap, or put settings that exclude each other under different labels of a choice"
+    remedy = "allow more trials, or put settings that exclude each other under different labels of a choice"
     return UserError(what, where=sweep.source.where(("parameters",)), remedy=remedy)
 
 

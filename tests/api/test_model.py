@@ -173,6 +173,17 @@ def test_images_of_which_pil_has_lost_the_lower_bytes_are_refused_where_these_ma
     assert list_sources(Image.fromarray(PIXELS), twelve)
 
 
+def test_floats_that_pil_has_opened_are_read_as_their_file(tmp_path):
+    levels, path = PixelRange(0, 100, "float"), tmp_path / "floats.tif"
+    Image.fromarray(np.linspace(0, 100, 64, dtype=np.float32).reshape(8, 8)).save(path)
+    expected = decode_image(path.read_bytes(), 1, levels)
+    with Image.open(path) as loaded:
+        loaded.load()
+    for image in (Image.open(path), loaded):
+        (source,) = list_sources(image, levels)
+        assert np.array_equal(decode_image(source.read(), 1, levels), expected)
+
+
 def test_the_module_gives_the_same_probabilities(model, tmp_path):
     module, inputs = model.model(), model.preprocess([PIXELS, PIXELS[::-1]])
     assert not module.training

@@ -33,3 +33,14 @@ def test_a_block_draws_the_same_and_leaves_the_generators_as_they_were():
         assert draw() == inner
     with fixed_generators(1):
         assert draw() == expected
+
+
+def test_a_block_leaves_the_generators_of_gpus_alone(monkeypatch):
+    """Those that a program has seeded, and would seed later, as CUDA starts late."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: seeded.append(seed))
+    seeded = []
+    with fixed_generators(3):
+        draw()
+    assert seeded == []
+    seed_generators(3)
+    assert seeded == [3]

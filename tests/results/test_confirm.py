@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.results.compare import build_alternatives, build_summary
+from hwcls.results.confirm import describe
 from hwcls.results.confirm.describe import describe_confirm, describe_missing, describe_unconfirmed, name_look
-from hwcls.results.confirm.missing import find_missing, resume_command
+from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
 from hwcls.results.confirm.search_end import starts_no_more
 from hwcls.results.load import load_results, mark_running
@@ -106,6 +107,20 @@ def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, p
     assert "4 confirm runs are missing" in printed
     own = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path), "--json"]).stdout)["confirm"]
     assert (own["complete"], len(own["missing"]), own["command"]) == (10, 4, f"hwcls confirm {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        ([False], "it"),
+        ([False, False], "them"),
+        ([True, False], "the one that did not fail"),
+        ([True, False, False], "those that did not fail"),
+    ],
+)
+def test_what_is_trained_again_is_named_by_its_number(failed, words):
+    missing = [MissingRun("mlp", 1, FIRST_SEED + i, "report", "", one) for i, one in enumerate(failed)]
+    assert describe._which(missing) == words
 
 
 def test_a_failed_report_whose_place_another_seed_took_comes_without_a_command(results, picked, tmp_path):

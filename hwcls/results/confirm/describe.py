@@ -108,7 +108,7 @@ def describe_missing(sweep: SweepResults) -> str:
     if sweep.running and False in failed:
         return f"{text} The running command completes {_which(missing)}."
     if command is None and all(run.replaced for run in missing):
-        whose = "The winner" if len(missing) == 1 else "Each of these winners"
+        whose = "The winner" if len({(run.label, run.trial) for run in missing}) == 1 else "Each of these winners"
         asked = count_asked(sweep)
         verb = "was" if asked == 1 else "were"
         return f"{text} {whose} has the {format_count(asked, 'report')} that {verb} asked for."
@@ -123,8 +123,9 @@ def describe_missing(sweep: SweepResults) -> str:
 
 def _which(missing: Sequence[MissingRun]) -> str:
     """Those of the missing runs that are trained again."""
-    if any(run.failed for run in missing):
-        return "those that did not fail"
+    left = sum(not run.failed for run in missing)
+    if left < len(missing):
+        return "the one that did not fail" if left == 1 else "those that did not fail"
     return "it" if len(missing) == 1 else "them"
 
 

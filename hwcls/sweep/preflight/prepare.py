@@ -321,10 +321,11 @@ def _check_same_images(sets: Mapping[DataConfig, ImageSet], path: Path) -> list[
     if found is None or not any(path.glob("trials/*/config.yaml")):
         return []
     first = {key: value for key, value in found.items() if key not in ("others", "former")}
-    entries = (first, *found.get("others", ()), *found.get("former", ()))
+    latest = (first, *found.get("others", ()))
+    entries = (*latest, *found.get("former", ()))
     same = [(key, entry) for key, images in sets.items() for entry in _entries_with(images, entries)]
     gone = [entry for entry in entries if all(entry is not kept for _, kept in same)]
-    alone = len(entries) == len(sets) == 1
+    alone = len(latest) == len(sets) == 1
     for key, images in sets.items():
         if all(key != kept for kept, _ in same) and any(_is_of(entry, key, images, alone) for entry in gone):
             what = f"the images of {images.title} have changed since this sweep started: its trials are not comparable"

@@ -124,15 +124,16 @@ def write_photos(root, count):
 def test_photos_that_were_moved_must_be_the_same(tiny, tmp_path, count):
     """Also where the folder above, by which they are called, has another name: the trials would still be drawn."""
 
-    def of(name):
-        return tiny(parameters={"data": {"path": str(tmp_path / name / "images")}})
+    def of(name, **settings):
+        return tiny(parameters={"data": {"path": str(tmp_path / name / "images"), **settings}})
 
     out = tmp_path / "out"
     write_photos(tmp_path / "pets" / "images", 6)
     write_photos(tmp_path / "animals" / "images", count)
-    check_content(of("pets"), out, out, str)
     (out / "trials" / "0").mkdir(parents=True)
     (out / "trials" / "0" / "config.yaml").write_text(json.dumps(of("pets").corners[0].to_dict()))
+    for settings in ({"per_class": 3}, {}):  # what the file had once does not matter
+        check_content(of("pets", **settings), out, out, str)
     assert find_settings(of("animals"), SweepFolder(out).trials()[0])
     if count == 6:
         check_content(of("animals"), out, tmp_path, str)

@@ -148,6 +148,19 @@ def test_failed_ones_do_not_lower_how_many_are_trained_to_their_end(failed):
     assert gone == LEAST == 6
 
 
+def test_trials_too_short_for_the_first_rung_do_not_raise_how_many_go_on():
+    """Where `epochs` is searched: of four that come to it three are trained to their end."""
+    found = race([0.9, 0.8, 0.7, 0.6], rungs=(3, 9), trials=8)
+    for key in ("short 0", "short 1", "short 2", "short 3"):
+        assert not found.stops(key, 2, 0.5, 0.5)
+        found.end(key)
+    gone = 0
+    while (key := found.promotable(last=True, lowest=3)) is not None:
+        found.leave(key)
+        gone += 1
+    assert gone == 3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_one_that_is_out_would_go_on(seed):
     chance = random.Random(seed)

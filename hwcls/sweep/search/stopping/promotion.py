@@ -73,7 +73,7 @@ class Promotion:
     def __init__(self, rungs: Sequence[int], mode: str, eta: int) -> None:
         self.eta, self.sign = eta, 1 if mode == "max" else -1
         self.rungs = {epoch: Rung() for epoch in rungs}
-        self.begun: set[str] = set()  # trials that have had an epoch, or have failed before
+        self.compared: set[str] = set()  # trials that have come to the first rung, or failed before it
         self.waiting: dict[str, int] = {}  # the rung of each trial that waits
         self.complete: set[str] = set()  # trials that are at their end
 
@@ -85,10 +85,10 @@ class Promotion:
     def stops(self, key: str, epoch: int, value: float | None, best: float) -> bool:
         """As StoppingRule has it: whether the trial pauses, or is out."""
         self.leave(key)
-        self.begun.add(key)
         rung = self.rungs.get(epoch)
         if rung is None:
             return False
+        self.compared.add(key)
         rung.enter(key, self.sign * best)
         if rung.rank(key) < min(len(rung.order) // self.eta, rung.most):
             return False
@@ -115,7 +115,7 @@ class Promotion:
     def fail(self, key: str) -> None:
         """As PausingRule has it: the trial leaves all rungs, so that another one continues in its place."""
         self.leave(key)
-        self.begun.add(key)
+        self.compared.add(key)
         self.complete.discard(key)
         for rung in self.rungs.values():
             rung.remove(key)
@@ -128,7 +128,7 @@ class Promotion:
             lowest: The lowest epoch at which a trial of this race is that runs now; infinite where none does.
         """
         found, settled = None, last
-        least = fewest(len(self.begun))
+        least = fewest(len(self.compared))
         for epoch, rung in self.rungs.items():
             settled = settled and lowest >= epoch  # nothing comes to this rung any more
             share = len(rung.order) // self.eta
