@@ -11,7 +11,8 @@ from pathlib import Path
 
 from hwcls.escape import hide_credentials, printable, shell_word
 
-_URL = re.compile(r"([A-Za-z][\w+.-]+):/([^/].*)")  # that was taken for a path, which keeps one slash
+# that was taken for a path, which keeps one slash
+_URL = re.compile(r"(s3a?|gs|gcs|abfss?|wasbs?|az|hdfs|sftp|ssh|ftp|https?):/([^/].*)")
 NEAREST = 3  # names in an error, at most
 
 

@@ -13,7 +13,7 @@ from hwcls.escape import hide_credentials, printable
 if TYPE_CHECKING:
     from hwcls.statistics import Estimate
 
-_SET_PRIVATE = re.compile(r"^((?:--set=)?(?:presets\.[^.=]+\.)?notify(?:\.[\w*]+)?=).*", re.DOTALL)
+_SET_PRIVATE = re.compile(r"^((?:--set=)?\s*(?:presets\.[^.=]+\.)?notify(?:\.[\w*]+)?\s*=).*", re.DOTALL)
 PRIVATE, HIDDEN = ("notify.command",), "(hidden)"  # settings that may hold a key, and what stands for their value
 BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks are sold
 

@@ -75,6 +75,15 @@ def test_none_is_an_empty_cell():
         ("s3:/key:secret@bucket/a", "s3:/bucket/a"),  # a URL that was taken for a path
         ("host:/a/b@c", "host:/a/b@c"),
         ("s3://bucket?region=eu-west-1&scheme=http", "s3://bucket?region=eu-west-1&scheme=http"),
+        ("s3://key:12/ab+c@bucket/a", "s3://bucket/a"),  # no port
+        ("s3://key:/ab@bucket/a", "s3://bucket/a"),
+        ('{"a":"http://u:p@h","b":"http://x:y@i"}', '{"a":"http://h","b":"http://i"}'),
+        ("http://[::1]:8265/a@b", "http://[::1]:8265/a@b"),
+        ("https://${HOST}:${PORT}/x@y", "https://${HOST}:${PORT}/x@y"),
+        ("/usr/sbin:/bin:/opt/python@3.11/bin", "/usr/sbin:/bin:/opt/python@3.11/bin"),
+        ("file://C:/Users/a@b/r", "file://C:/Users/a@b/r"),
+        ("x://b/a?client_secret=x: is no folder", "x://b/a?client_secret=***: is no folder"),
+        ("(see x://b?token=abc), #keypoints=3", "(see x://b?token=***), #keypoints=3"),
     ],
 )
 def test_credentials_in_addresses_are_hidden(text, shown):
@@ -82,11 +91,24 @@ def test_credentials_in_addresses_are_hidden(text, shown):
     assert str(UserError(text, where=text, remedy=text)) == f"{shown}: {shown} — {shown}"
 
 
-@pytest.mark.parametrize("url", ["s3://key:secret@b", "s3://key:se/cret@b", "abfs://:k@a", "x://b?client_secret=a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("s3://key:secret@b", "s3://key:se/cret@b", "s3://key:12/ab@b", "abfs://:k@a", "http://u:p@ss@host"),
+        *("x://b?client_secret=a", "x://b?X-Amz-Signature=a", "x://b?a=1&apikey=a", "x://b?accessToken=a"),
+    ],
+)
 def test_a_key_in_a_url_is_found(url):
     assert has_key(f"--results={url}/a")
 
 
-@pytest.mark.parametrize("url", ["sftp://me@host", "abfss://container@account", "s3://b?region=eu", "http://h:82/a@b"])
-def test_a_url_without_a_key_is_none(url):
-    assert not has_key(f"{url} me@home")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("sftp://me@host", "abfss://container@account", "s3://b?region=eu", "http://h:82/a@b", "http://[::1]:82/a@b"),
+        *("https://h/x?token=$TOKEN", "https://$USER:$PASSWORD@h"),
+        *("https://h?author=me&keywords=a", "#key=1", "a&key=1"),
+    ],
+)
+def test_a_text_without_a_key_has_none(text):
+    assert not has_key(f"{text} me@home")

@@ -125,5 +125,7 @@ def test_settings_that_may_hold_a_key_are_hidden():
 
 def test_words_of_a_command_line_hide_what_may_be_a_key():
     words = ["--set", "notify.command=curl KEY", "--set=notify.command=KEY", "--results=s3://k:KEY@bucket/a", "n=1"]
+    words.append(" notify.command =KEY")  # the spaces do not matter to --set
     shown = ["--set", "notify.command=(hidden)", "--set=notify.command=(hidden)", "--results=s3://bucket/a", "n=1"]
+    shown.append(" notify.command =(hidden)")
     assert [hide_private_word(word) for word in words] == shown

@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from hwcls.escape import SECRET
+from hwcls.escape import is_maybe_key
 
 TIMEOUT = 10.0  # seconds without a byte
 DEADLINE = 60.0  # seconds for one image
@@ -55,7 +55,7 @@ def hide_secrets(url: str) -> str:
 
 def _hide_value(pair: str) -> str:
     name, mark, _ = pair.partition("=")
-    return f"{name}=***" if mark and SECRET.search(name) else pair
+    return f"{name}=***" if mark and is_maybe_key(name) else pair
 
 
 def _split(url: str) -> SplitResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +18,6 @@ def _is_entry(line: dict[str, Any]) -> bool:
     return isinstance(line.get("identity"), str) or (
         isinstance(line.get("run"), str) and isinstance(line.get("entry"), dict)
     )
-
-
-def merge(own: bytes, other: bytes) -> bytes:
-    """The content of a cursor that was continued in two copies of a sweep's folder; either may be empty.
-
-    It is the `other` one, with what `own` adds of runs to which the other adds nothing. Of another identity it adds
-    nothing, as the ids of its runs are others.
-    """
-    mine, its = (
-        [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")] for content in (own, other)
-    )
-    if its and mine[:1] != its[:1]:
-        return other
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(mine, its, strict=False)))
-    changed = {_run_of(line) for line in its[common:]}
-    return b"".join([*its, *(line for line in mine[common:] if _run_of(line) not in changed)])
-
-
-def _run_of(line: bytes) -> str | None:
-    try:
-        return str(json.loads(line)["run"])
-    except (ValueError, KeyError, TypeError):  # the identity, or damage
-        return None
 
 
 class Cursor:

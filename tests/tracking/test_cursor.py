@@ -2,7 +2,7 @@
 
 import itertools
 
-from hwcls.tracking.cursor import Cursor, merge
+from hwcls.tracking.cursor import Cursor
 
 
 def test_a_cursor_writes_what_changed_alone(tmp_path):
@@ -31,30 +31,3 @@ def test_a_broken_cursor_starts_again(tmp_path):
     path.write_text("[1, 2")
     assert Cursor(path).get("trials/0") == {}
     assert Cursor(path).identity != first.identity
-
-
-def test_two_copies_of_a_cursor_are_merged(tmp_path):
-    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
-    cursor = Cursor(one)
-    for number in (0, 1):
-        cursor.update(f"trials/{number}", id="a", status=None)
-    other.write_bytes(one.read_bytes())
-    for number in (0, 1):
-        cursor.update(f"trials/{number}", status="complete", lines=2)
-    Cursor(other).update("trials/1", lines=9)
-    Cursor(other).update("trials/2", status="failed")
-    with open(one, "ab") as file:
-        file.write(b'{"run": "trials/7", "ent')  # killed
-    merged = merge(one.read_bytes(), other.read_bytes())
-    assert merged.startswith(other.read_bytes())
-    other.write_bytes(merged)
-    assert [Cursor(other).get(f"trials/{number}") for number in range(3)] == [
-        {"id": "a", "status": "complete", "lines": 2},
-        {"id": "a", "status": None, "lines": 9},  # continued in the other copy
-        {"status": "failed"},
-    ]
-    assert Cursor(other).identity == cursor.identity
-    assert merge(one.read_bytes(), b"") == one.read_bytes().rpartition(b"\n")[0] + b"\n"
-    assert merge(b"", merged) == merged
-    Cursor(tmp_path / "new.jsonl").update("trials/0", status="complete")
-    assert merge(one.read_bytes(), (tmp_path / "new.jsonl").read_bytes()) == (tmp_path / "new.jsonl").read_bytes()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr
-from hwcls.cli.job_keys import check_file, check_options
+from hwcls.cli.job_keys import check_file, check_notification, check_options
 from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, TrustCode, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def submit(
     jobs.check_results(results)
     checked = load_sweep(file, preset, sets or (), budget)
     check_file(file)
+    check_notification(checked, sets or ())
     options = [*_sweep_words(results, wandb, preset, budget, sets), *(["--new"] if new else [])]
     job = jobs.submit_sweep(checked, file, options, address)
     if not as_json:
@@ -121,6 +122,7 @@ def slurm(
     kind, count = parse_gpus(gpus)
     minutes = parse_time_limit(time)
     sweep = _check_for_slurm(file, preset, sets, budget, results, wandb)
+    check_notification(sweep, sets or ())
     places = (memory, partition, account, tuple(extra or ()))
     allocation = Allocation(nodes, count, kind, cpus or choose_cpus(sweep, count), minutes, *places)
     for note in check_fits(sweep, allocation):

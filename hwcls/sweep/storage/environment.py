@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -23,7 +22,6 @@ from hwcls.training.gpu import has_gpu_driver
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT = "environment.json"
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 
@@ -40,7 +38,7 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
         path: The results folder.
         changes: What presets and options changed in the sweep file.
     """
-    target = path / ENVIRONMENT
+    target = path / "environment.json"
     changes = {origin: hide_private(values) for origin, values in changes.items()}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     old = _read_environment(path)
@@ -53,30 +51,21 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
     )
 
 
-def read_started(content: bytes) -> str | None:
-    """When the sweep of an environment.json began, which tells it from others of its name; None where it is damaged."""
-    try:
-        values = json.loads(content)
-    except ValueError:
-        return None
-    return str(values["started"]) if isinstance(values, dict) and "started" in values else None
-
-
 def write_search_end(path: Path, seconds: float, untrainable: int) -> None:
     """Record the time that the search has used when it ended, and its trials that could not be trained at all."""
     found = {"budget_spent": round(seconds, 1), "untrainable": untrainable}
-    files.write_json(path / ENVIRONMENT, {**_read_environment(path), **found})
+    files.write_json(path / "environment.json", {**_read_environment(path), **found})
 
 
 def write_effective(path: Path, values: Mapping[str, Any]) -> None:
     """Record what the machine and the space decided at the last start, where the sweep file leaves it open."""
-    files.write_json(path / ENVIRONMENT, {**_read_environment(path), "effective": values})
+    files.write_json(path / "environment.json", {**_read_environment(path), "effective": values})
 
 
 def write_gpu_share(path: Path, gpus_per_worker: float, reason: str) -> None:
     """Record what `gpus_per_worker: auto` was measured to be, and why: later starts keep it."""
     share = {"gpus_per_worker": gpus_per_worker, "reason": reason}
-    files.write_json(path / ENVIRONMENT, {**_read_environment(path), "gpu_share": share})
+    files.write_json(path / "environment.json", {**_read_environment(path), "gpu_share": share})
 
 
 def read_gpu_share(path: Path) -> float | None:
@@ -100,7 +89,7 @@ def write_features(path: Path, found: Sequence[Mapping[str, Any]], seconds: floa
     old = _read_environment(path)
     before = old.get("features", {}).get("seconds", 0.0)
     features = {"of": list(found), "seconds": round(before + seconds, 1)}
-    files.write_json(path / ENVIRONMENT, {**old, "features": features})
+    files.write_json(path / "environment.json", {**old, "features": features})
 
 
 def read_budget_spent(path: Path) -> float:
@@ -130,7 +119,7 @@ def package_version(name: str) -> str | None:
 
 def _read_environment(path: Path) -> dict[str, Any]:
     """environment.json, empty where it is missing or damaged."""
-    return read_or_none(read_json, path / ENVIRONMENT, EnvironmentShape) or {}
+    return read_or_none(read_json, path / "environment.json", EnvironmentShape) or {}
 
 
 def _command() -> list[str]:

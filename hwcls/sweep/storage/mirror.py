@@ -25,7 +25,6 @@ from hwcls.data.catalog import cache_folder
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
-from hwcls.sweep.storage.kept_cursors import find_kept, merge_kept
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
 from hwcls.sweep.storage.object_store import Store, is_url, join_url, open_store, short_reason
 from hwcls.tracking.shapes import ElsewhereShape
@@ -81,26 +80,21 @@ class Mirror:
             if is_latest:  # any local file may not have been uploaded; any missing one was deleted
                 self.uploaded = dict.fromkeys((name for name in objects if not _is_internal(name)), (0, 0, 0))
             else:
-                merged = self._replace_copy(objects)
-                self.uploaded = self._local_files() | dict.fromkeys(merged, (0, 0, 0))
+                self._replace_copy(objects)
+                self.uploaded = self._local_files()
         self.downloaded = True
         for name in self._local_files():
             self._index_state(name)
 
-    def _replace_copy(self, objects: list[str]) -> list[str]:
-        """Download all objects, and remove other files; returns the cursors that were merged instead."""
-        cursors = find_kept(self.local, self.store, objects)
-        for name in set(self._local_files()) - set(objects) - set(cursors):
+    def _replace_copy(self, objects: list[str]) -> None:
+        for name in set(self._local_files()) - set(objects):
             (self.local / name).unlink()  # of an earlier driver on this machine
         for name in objects:
-            if not _is_internal(name) and name not in cursors:
+            if not _is_internal(name):
                 self.store.download(name, self.local / name)
-        for name in cursors:
-            merge_kept(self.local, self.store, objects, name)
         if DRIVER in objects:  # a driver has worked there: what it left before a first trial is taken for its own
             self.local.mkdir(parents=True, exist_ok=True)
             (self.local / ".lock").touch()
-        return cursors
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:

@@ -24,7 +24,6 @@ from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import Store, is_url, open_store, split_url
 from hwcls.sweep.storage.results_folder import check_folder
-from hwcls.tracking.cursor import Cursor
 from tests.sweep.faults import Disturbed
 
 
@@ -293,42 +292,6 @@ def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
     assert (again.local / "one").read_bytes() == b"2"
 
 
-@pytest.mark.parametrize("tracked", [True, False])
-def test_what_a_sync_in_the_local_copy_delivered_stays_known(tmp_path, tracked):
-    """Another machine drives the sweep meanwhile. A new sweep of the same name begins without it."""
-    here, there = (SharedResults(f"file://{tmp_path}/store", tmp_path / name).mirror("a") for name in "ab")
-    names = ["wandb/cursor.jsonl", "mlflow/cursor-0a1b.jsonl"]
-    own = "mlflow/cursor.jsonl"  # of the database beside it
-    here.download()
-    with here.uploading():
-        (here.local / "environment.json").write_text('{"started": "2027-01-01T00:00:00+00:00"}')
-        for name in [*names, own] if tracked else []:
-            Cursor(here.local / name).update("trials/0", status=None)
-    for name in [*names, own]:
-        Cursor(here.local / name).update("trials/0", status="complete")
-    there.download()
-    with there.uploading():
-        for name in names if tracked else []:
-            Cursor(there.local / name).update("trials/1", status="complete")
-    here.download()
-    for name in names:
-        found = Cursor(here.local / name)
-        assert found.get("trials/0") == {"status": "complete"}
-        assert found.get("trials/1") == ({"status": "complete"} if tracked else {})
-    assert Cursor(here.local / own).get("trials/0") == ({"status": None} if tracked else {})
-    (here.local / own).unlink(missing_ok=True)
-    with here.uploading():
-        pass
-    there.download()
-    assert all(Cursor(there.local / name).get("trials/0") == {"status": "complete"} for name in names)
-    with there.uploading():
-        (there.local / "environment.json").write_text('{"started": "2027-02-02T00:00:00+00:00"}')
-        shutil.rmtree(there.local / "wandb")
-        shutil.rmtree(there.local / "mlflow")
-    here.download()
-    assert not [name for name in names if (here.local / name).exists()]
-
-
 def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(module, "EVERY", 0.2)
     here = shared_results(s3, tmp_path, "fails").mirror("a")
@@ -434,10 +397,12 @@ def test_a_file_system_with_folders_replaces_a_file_at_once(tmp_path, monkeypatc
 
 def test_an_object_store_is_written_directly(monkeypatch):
     inner = fsspec.filesystem("memory")
-    monkeypatch.setattr(type(inner), "mv", None)
+    moved = []
+    monkeypatch.setattr(type(inner), "mv", lambda *names, **_: moved.append(names))
     store = Store(PyFileSystem(FSSpecHandler(inner)), "/direct")
     store.write("b/one", b"1")
     assert store.read("b/one") == b"1"
+    assert moved == []
 
 
 def test_a_url_with_options(s3, tmp_path):
@@ -611,6 +576,13 @@ def test_a_command_that_takes_a_folder_refuses_a_url_and_shows_no_key(command):
     done = CliRunner().invoke(app, command.replace("URL", "s3://key:5ecret@bucket/a").split())
     assert done.exit_code == 2
     assert done.output == "hwcls: s3://bucket/a: is no folder of this machine — download it, and name that copy\n"
+
+
+@pytest.mark.parametrize("path", ["server:/data/r", "/usr/sbin:/bin"])
+def test_a_path_with_a_colon_is_no_url(path):
+    done = CliRunner().invoke(app, ["report", path])
+    assert done.exit_code == 2
+    assert f"{path}: there is no such folder" in done.output
 
 
 def untimed(line):

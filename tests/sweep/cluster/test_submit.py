@@ -206,6 +206,7 @@ KEYS = [
     (["--results", "abfs://c@account/a?client_secret=5ecret"], "--results: has a password or key in a URL"),
     (["--set", "x-a=s3://KEY:5ec/ret@b", "--set", "x-a=1"], "--set x-a: has a password or key in a URL"),
     (["--set", "notify.command=curl 5ecret"], "--set notify.command: has a command that may hold a key"),
+    (["--set", " notify.command =curl 5ecret"], "--set notify.command: has a command that may hold a key"),
     (["--set", "notify={command: curl 5ecret}"], "write it into the sweep file"),
 ]
 
@@ -218,6 +219,13 @@ def test_a_job_gets_no_key(sweep_file, command, words, said):
     assert said in done.output
     assert not [part for part in ("KEY:", "5ecret", "5ec/ret") if part in done.output]
     assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_notification_without_a_key_may_be_set(sweep_file):
+    file = sweep_file(notify={"command": "curl localhost"})
+    for words in (["--set", "notify.command=null", "--set", "notify.wandb=true"], ["--set", "notify.on=end"]):
+        done = CliRunner().invoke(app, ["slurm", str(file), *words])
+        assert "may hold a key" not in done.output
 
 
 def test_a_file_with_a_key_is_not_uploaded(own):
