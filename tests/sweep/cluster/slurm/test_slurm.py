@@ -181,7 +181,7 @@ def test_cpus_for_all_workers_of_a_gpu(call, resources, gpus, cpus):
 def test_gpus_that_stay_idle_are_a_note(call):
     done = call("--gpus", 4, resources={"workers": 3})
     assert done.exit_code == 0
-    assert "note: 1 of 4 GPUs stay idle" in done.stderr
+    assert "note: 1 of 4 GPUs stays idle" in done.stderr
 
 
 def test_a_sweep_that_shares_gpus_on_nodes_without_one_is_a_note(call):
