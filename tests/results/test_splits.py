@@ -218,6 +218,21 @@ def test_damaged_predictions_leave_no_traceback(folds, tmp_path):
     assert re.search(r"labelled \d; wrong in 1 of 1; train image", write_page(tmp_path).read_text("utf-8"))
 
 
+def test_a_run_that_ends_while_the_page_is_written_is_on_the_next_one(folds, tmp_path):
+    late = folds.confirm_run("resnet", FIRST_SEED + 2).path / "predictions.npz"
+    content = late.read_bytes()
+    late.unlink()
+    read = load_results(tmp_path)
+    assert [one.missing for one in find_out_of_fold(read) if one.label == "resnet"] == [1]
+    late.write_bytes(content)
+    write_out_of_fold(read)  # after the run has ended, which it does not know
+    write_page(tmp_path)
+    kept = load_arrays(tmp_path / "confirm" / "resnet" / "out_of_fold.npz")
+    (found,) = (one for one in find_out_of_fold(load_results(tmp_path)) if one.label == "resnet")
+    assert np.array_equal(kept["rows"], found.rows)
+    assert found.missing == 0
+
+
 def test_no_fold_of_a_trial_that_is_excluded_is_kept_as_a_score(results, folds, tmp_path):
     """Also where its predictions are older than what was written of them."""
     config = ConfirmConfig(top=1, seeds=4, splits="folds")

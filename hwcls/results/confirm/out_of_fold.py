@@ -154,10 +154,12 @@ def write_out_of_fold(sweep: SweepResults) -> None:
     found = {one.folder.parent / FILE: one for one in find_out_of_fold(sweep)}
     for path, one in found.items():
         newest = max(file.stat().st_mtime for file in path.parent.glob("*/predictions.npz"))
-        if path.exists() and path.stat().st_mtime >= newest and _trial_of(path) == one.trial:
+        arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong", "trial")}
+        known = load_arrays(path)  # a run may have ended between the reading of its sweep and the writing
+        if known and path.stat().st_mtime >= newest and all(np.array_equal(known.get(n), arrays[n]) for n in arrays):
             continue
-        arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong")}
-        save_predictions(path, **arrays, scores=one.scores.astype(np.float16), trial=np.int64(one.trial))
+        arrays["trial"] = np.int64(one.trial)
+        save_predictions(path, **arrays, scores=one.scores.astype(np.float16))
     winners = set(confirm_winners(sweep).values())
     for path in sweep.folder.glob(f"confirm/*/{FILE}"):
         if path not in found and _trial_of(path) not in winners:
