@@ -156,7 +156,8 @@ def write_out_of_fold(sweep: SweepResults) -> None:
         newest = max(file.stat().st_mtime for file in path.parent.glob("*/predictions.npz"))
         arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong", "trial")}
         known = load_arrays(path)  # a run may have ended between the reading of its sweep and the writing
-        if known and path.stat().st_mtime >= newest and all(np.array_equal(known.get(n), arrays[n]) for n in arrays):
+        is_same = known.keys() >= arrays.keys() and all(np.array_equal(known[name], arrays[name]) for name in arrays)
+        if is_same and path.stat().st_mtime >= newest:
             continue
         arrays["trial"] = np.int64(one.trial)
         save_predictions(path, **arrays, scores=one.scores.astype(np.float16))
