@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from hwcls.escape import hide_credentials, printable, shell_word
+from hwcls.escape import REMOTE, hide_credentials, printable, shell_word
 
-# that was taken for a path, which keeps one slash
-_URL = re.compile(r"(s3a?|gs|gcs|abfss?|wasbs?|az|hdfs|sftp|ssh|ftp|https?):/([^/].*)")
 NEAREST = 3  # names in an error, at most
 
 
@@ -85,9 +82,10 @@ def wrong_folder(folder: str | Path, what: str, remedy: str) -> UserError:
     path = Path(folder)
     if path.exists():
         return UserError(what, where=str(folder), remedy=remedy)
-    if url := _URL.fullmatch(str(folder)):
+    scheme, mark, rest = str(folder).partition(":/")
+    if mark and scheme in REMOTE and not rest.startswith("/"):  # a path keeps one slash of a URL
         remedy = "download it, and name that copy"
-        return UserError("is no folder of this machine", where=f"{url[1]}://{url[2]}", remedy=remedy)
+        return UserError("is no folder of this machine", where=f"{scheme}://{rest}", remedy=remedy)
     return UserError("there is no such folder", where=str(folder), remedy=nearest_path(path, remedy))
 
 

@@ -10,7 +10,7 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 # one of two slashes is left of a URL that was taken for a path
 _URL = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*)(://?)(?!/)((?:(?!\w://)[^\s\"<>])+)")
 _STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "az"}  # of object stores: there are no ports
-_REMOTE = _STORES | {"http", "https", "sftp", "ssh", "ftp", "hdfs"}
+REMOTE = _STORES | {"http", "https", "sftp", "ssh", "ftp", "hdfs"}
 _PORT = re.compile(r"\d{1,5}(?:[/?#]|$)|[/$]")  # what follows a colon that begins no password; $ is a shell's variable
 _PARAMETER = re.compile(r"([?&#])([\w.%-]+)=([^&#\s\"'`]*[^&#\s\"'`.,;:)])")
 _MAYBE_KEY = re.compile("key|token|sig|secret|pass|pwd|auth|credential|session", re.IGNORECASE)  # a parameter's name
@@ -60,7 +60,7 @@ def _split_user(url: re.Match[str]) -> tuple[str, str]:
     """The user and password of a URL, which the last @ ends, and what follows it; a slash may be in a password."""
     scheme, slashes, rest = url[1].lower(), url[2], url[3]
     host = rest.partition("/")[0]
-    if slashes == ":/" and scheme not in _REMOTE:
+    if slashes == ":/" and scheme not in REMOTE:
         return "", rest
     if "@" in host:
         user = host.rpartition("@")[0]

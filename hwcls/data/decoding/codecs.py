@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 
-from hwcls.data.decoding.wide_pixels import PLANES
 from hwcls.data.formats.image_types import AVIF, CONVERT, HEIC
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
+PLANES = "has 16 bits per colour in separate planes"  # the problem of a TIFF
 MAX_PIXELS = 89_478_485  # more counts as a bomb; PIL would start to warn here
 BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "HEIF")),

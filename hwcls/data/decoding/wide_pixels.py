@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PLANAR_CONFIGURATION
+
+from hwcls.data.decoding.codecs import PLANES
 
 GREY_WITH_ALPHA = "LA;16B"  # of PNGs, opened as RGBA
 OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "RGB;16L": "RGB;16B", "RGBA;16L": "RGBA;16B",
@@ -14,7 +17,7 @@ OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "RGB;16L": "RGB;16B"
               "RGBX;16B": "RGBX;16L", "RGBX;16L": "RGBX;16B", GREY_WITH_ALPHA: "RGBA"}  # fmt: skip
 
 PREMULTIPLIED = {f"RGBa;16{order}": f"RGBA;16{order}" for order in "BLN"}  # of TIFFs; CMYK's inks span all 16 bits
-PLANES = "has 16 bits per colour in separate planes"
+SEPARATE = 2  # a TIFF's planar configuration
 
 
 def is_wide(image: Image.Image) -> bool:
@@ -25,8 +28,8 @@ def is_wide(image: Image.Image) -> bool:
 def check_planes(image: Image.Image) -> None:
     """Raise ValueError for a TIFF whose colours lie in planes of 16 bits each, which PIL reads wrongly or in part."""
     tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, ())
-    if tags.get(284) == 2 and len(bits) > 1 and max(bits) > 8:
+    bits = tags.get(BITSPERSAMPLE, ())
+    if tags.get(PLANAR_CONFIGURATION) == SEPARATE and len(bits) > 1 and max(bits) > 8:
         raise ValueError(PLANES)
 
 

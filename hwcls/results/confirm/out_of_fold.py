@@ -154,12 +154,11 @@ def write_out_of_fold(sweep: SweepResults) -> None:
     found = {one.folder.parent / FILE: one for one in find_out_of_fold(sweep)}
     for path, one in found.items():
         newest = max(file.stat().st_mtime for file in path.parent.glob("*/predictions.npz"))
-        arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong", "trial")}
+        arrays = {name: np.asarray(getattr(one, name)) for name in ("rows", "labels", "rounds", "wrong", "trial")}
         known = load_arrays(path)  # a run may have ended between the reading of its sweep and the writing
         is_same = known.keys() >= arrays.keys() and all(np.array_equal(known[name], arrays[name]) for name in arrays)
         if is_same and path.stat().st_mtime >= newest:
             continue
-        arrays["trial"] = np.int64(one.trial)
         save_predictions(path, **arrays, scores=one.scores.astype(np.float16))
     winners = set(confirm_winners(sweep).values())
     for path in sweep.folder.glob(f"confirm/*/{FILE}"):

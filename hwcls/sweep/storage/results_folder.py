@@ -178,10 +178,8 @@ def _find_foreign(path: Path) -> str | None:
             return name
         if name == "trials" and any(inner.is_file() and inner.suffix != ".tmp" for inner in entry.rglob("*")):
             return name
-        if name == "leaderboard.csv" and (
-            not entry.is_file() or entry.read_bytes().count(b"\n") > 1
-        ):  # of trials that were removed
-            return name
+        if name == "leaderboard.csv" and not (entry.is_file() and entry.read_bytes().count(b"\n") <= 1):
+            return name  # it has rows of trials that were removed
     return None
 
 
